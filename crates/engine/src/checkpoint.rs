@@ -1,0 +1,403 @@
+//! Writing what changed since the last checkpoint to the page file, beside readers and writers.
+//!
+//! A checkpoint stands at one version and walks each tree from left to right, a lowest inner page at a time. What the
+//! writer does meanwhile it does to pages the walk has passed, or the walk sees it and leaves it out. Extents change hands
+//! by two rules:
+//! - what left the newest tree before the walk started is free once the new superblock is on disk;
+//! - what the walk wrote for pages that have left the tree meanwhile is free one checkpoint later.
+
+use std::mem::take;
+use std::sync::Arc;
+
+use crossbeam_epoch::{self as epoch, Guard};
+use rustc_hash::FxHashMap;
+
+use crate::catalogue::Root;
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::family::FamilyCore;
+use crate::page_tree::{Entry, encode_inner};
+use crate::pagefile::{Codec, Extent, PageKind, Superblock};
+use crate::sync::Ordering;
+use crate::tree::{BLOB, Blob, Bottom, DIRTY, EXPIRING, PageRef, RETIRED, Record, encode_leaf, gather, view};
+
+/// Pages under an inner page on disk at most.
+const FAN_OUT: usize = 192;
+
+/// What the checkpoints know of the page file, beyond what the pages in memory know of themselves.
+#[derive(Default)]
+pub struct CheckpointState {
+    /// The version that the superblock on disk holds.
+    pub version: u64,
+    /// The first log segment that recovery would need.
+    pub segment: u64,
+    /// Extents of the catalogue and of the inner pages above the lowest.
+    pub structure: Vec<u64>,
+    /// The family and the long values of each written leaf that has some, by the leaf's extent.
+    pub blobs: FxHashMap<u64, (u32, Vec<u64>)>,
+    /// To be given back at the end of the next checkpoint.
+    pub doomed: Vec<u64>,
+    pub dropped: Vec<Arc<FamilyCore>>,
+    pub count: u64,
+    pub nanoseconds: u64,
+}
+
+/// One checkpoint on its way.
+struct Run<'a> {
+    core: &'a Core,
+    version: u64,
+    now: u64,
+    /// Move what lies from this byte of the page file on, where there is room below.
+    move_from: Option<u64>,
+    /// No longer needed once the superblock is on disk.
+    freed: Vec<u64>,
+    /// Written for pages that are not, or no longer, in the tree.
+    orphans: Vec<u64>,
+    structure: Vec<u64>,
+    blobs: &'a mut FxHashMap<u64, (u32, Vec<u64>)>,
+}
+
+impl Core {
+    pub fn checkpoint_if_changed(&self) -> Result<()> {
+        let mut state = self.checkpoint.lock();
+        if state.version == self.log.last_version() && state.dropped.is_empty() {
+            return self.log.flush(true);
+        }
+        self.checkpoint_locked(&mut state, None)
+    }
+
+    /// Writes all that is visible now, so that the log before it is no longer needed.
+    pub fn checkpoint(&self, move_from: Option<u64>) -> Result<()> {
+        self.checkpoint_locked(&mut self.checkpoint.lock(), move_from)
+    }
+
+    pub fn checkpoint_locked(&self, state: &mut CheckpointState, move_from: Option<u64>) -> Result<()> {
+        let started = std::time::Instant::now();
+        let _families_stay = self.catalogue.lock();
+        let (segment, last) = self.log.rotate()?;
+        self.versions.wait_visible(last)?;
+        let active = self.versions.register();
+        let version = active.version();
+        let mut blobs = take(&mut state.blobs);
+        let mut run = Run {
+            core: self,
+            version,
+            now: self.clock.now(),
+            move_from,
+            freed: take(&mut state.doomed),
+            orphans: Vec::new(),
+            structure: Vec::new(),
+            blobs: &mut blobs,
+        };
+        let written = run.write(&state.dropped, segment);
+        let Run { freed, orphans, structure, .. } = run;
+        state.blobs = blobs;
+        if let Err(error) = written {
+            // The old superblock stays; whatever was written for the new one goes with the next attempt.
+            state.doomed.extend(freed.into_iter().chain(orphans).chain(structure));
+            return Err(error);
+        }
+        let guard = epoch::pin();
+        for family in state.dropped.drain(..) {
+            family.tree.clear(&guard);
+        }
+        let freed: Vec<u64> = freed.into_iter().chain(state.structure.drain(..)).collect();
+        freed.iter().for_each(|extent| drop(state.blobs.remove(extent)));
+        self.release_later(freed, &guard);
+        state.structure = structure;
+        state.doomed = orphans;
+        state.version = version;
+        state.segment = segment;
+        state.count += 1;
+        state.nanoseconds += started.elapsed().as_nanos() as u64;
+        self.log.remove_before(segment)?;
+        guard.flush();
+        drop(guard);
+        self.pages.shrink().map(drop)
+    }
+}
+
+impl Core {
+    /// Gives extents back once no reader can be on its way to them.
+    fn release_later(&self, extents: Vec<u64>, guard: &Guard) {
+        let (pages, waiting) = (Arc::clone(&self.pages), Arc::clone(&self.releases));
+        waiting.fetch_add(1, Ordering::AcqRel);
+        guard.defer(move || {
+            let extents: Vec<Extent> = extents.into_iter().filter_map(Extent::from_bits).collect();
+            // A second release of an extent would let two pages share it; the page file then refuses all writes.
+            pages.release_or_poison(&extents);
+            waiting.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+}
+
+impl Run<'_> {
+    fn write(&mut self, dropped: &[Arc<FamilyCore>], segment: u64) -> Result<()> {
+        for family in dropped {
+            self.drop_family(family);
+        }
+        let mut catalogue = self.core.describe();
+        for entry in &mut catalogue.families {
+            let family = self.core.family(&entry.name).expect("families stay while a checkpoint runs");
+            entry.root = Some(self.write_family(&family)?);
+        }
+        let extent = self.core.pages.write_page(PageKind::Catalogue, Codec::Lz4, &catalogue.encode())?;
+        self.structure.push(extent.to_bits());
+        let superblock = Superblock {
+            sequence: 0,
+            version: self.version,
+            log_segment: segment,
+            catalogue: Some(extent),
+            identity: 0,
+        };
+        self.core.pages.commit(&superblock).inspect_err(|error| {
+            if let Error::Io { .. } | Error::Poisoned { .. } = error {
+                self.core.log.poison(&error.to_string());
+            }
+        })
+    }
+
+    /// All that a dropped family occupies in the last checkpoint's tree is free with this one.
+    fn drop_family(&mut self, family: &FamilyCore) {
+        let guard = epoch::pin();
+        let mut extents = take(&mut family.tree.writer.lock().retired);
+        let mut from = Some(Vec::new());
+        while let Some(key) = from {
+            let bottom = family.tree.bottom(&key, &guard);
+            extents.push(bottom.page.extent());
+            if bottom.inner.is_some() {
+                extents.extend(bottom.leaves().iter().map(|(_, page)| page.extent()));
+            }
+            from = bottom.high;
+        }
+        let mine = self.blobs.values().filter(|(id, _)| *id == family.id);
+        extents.extend(mine.flat_map(|(_, blobs)| blobs.iter().copied()));
+        self.blobs.retain(|_, (id, _)| *id != family.id);
+        extents.sort_unstable();
+        extents.dedup();
+        self.freed.extend(extents.into_iter().filter(|&extent| extent != 0));
+    }
+
+    fn write_family(&mut self, family: &FamilyCore) -> Result<Root> {
+        // Before the walk's first look at the root: what is retired later, the walk may still meet.
+        self.freed.append(&mut family.tree.writer.lock().retired);
+        let mut entries = Vec::new();
+        let mut from = Some(Vec::new());
+        while let Some(low) = from {
+            let guard = epoch::pin();
+            let bottom = family.tree.bottom(&low, &guard);
+            if bottom.inner.is_none() && entries.is_empty() {
+                let (leaf, _) = self.leaf(family, bottom.page, None, &guard)?;
+                let Entry { extent, records, expiring, blobs, .. } = leaf;
+                return Ok(Root { extent, level: 0, records, expiring, blobs });
+            }
+            entries.push(self.bottom(family, &bottom, low, &guard)?);
+            from = bottom.high;
+        }
+        let mut level = 1;
+        while entries.len() > 1 {
+            level += 1;
+            let mut above = Vec::with_capacity(entries.len().div_ceil(FAN_OUT));
+            for children in entries.chunks(FAN_OUT) {
+                let entry = self.inner(level, children)?;
+                self.structure.push(entry.extent);
+                above.push(entry);
+            }
+            entries = above;
+        }
+        let root = &entries[0];
+        Ok(Root { extent: root.extent, level, records: root.records, expiring: false, blobs: Vec::new() })
+    }
+
+    fn inner(&self, level: u32, children: &[Entry]) -> Result<Entry> {
+        let extent = self.core.pages.write_page(PageKind::Inner, Codec::Lz4, &encode_inner(level, children))?;
+        Ok(Entry {
+            low: children[0].low.clone(),
+            extent: extent.to_bits(),
+            records: children.iter().map(|child| child.records).sum(),
+            expiring: false,
+            blobs: Vec::new(),
+        })
+    }
+
+    /// The leaves below one inner page, from key `from` on, and that page, if it cannot stay as it is on disk.
+    fn bottom(&mut self, family: &FamilyCore, bottom: &Bottom<'_>, from: Vec<u8>, guard: &Guard) -> Result<Entry> {
+        let leaves = bottom.leaves();
+        let whole = bottom.low >= from;
+        let mut entries = Vec::with_capacity(leaves.len());
+        let mut changed = false;
+        for (index, (low, page)) in leaves.iter().enumerate() {
+            // The tree below `from` has been written; since then leaves may have been merged across that key.
+            if leaves.get(index + 1).is_some_and(|(next, _)| *next <= from) {
+                continue;
+            }
+            let cut = (*low < from).then_some(from.as_slice());
+            let (mut entry, new) = self.leaf(family, page, cut, guard)?;
+            changed |= new;
+            entry.low = cut.map_or_else(|| low.clone(), <[u8]>::to_vec);
+            entries.push(entry);
+        }
+        let page = bottom.page;
+        let stays = whole
+            && !changed
+            && bottom.inner.is_some()
+            && page.extent() != 0
+            && !page.is(DIRTY)
+            && !self.is_to_move(page.extent());
+        if stays {
+            let records = entries.iter().map(|entry| entry.records).sum();
+            return Ok(Entry {
+                low: bottom.low.clone(),
+                extent: page.extent(),
+                records,
+                expiring: false,
+                blobs: Vec::new(),
+            });
+        }
+        let entry = self.inner(1, &entries)?;
+        let _writer = family.tree.writer.lock();
+        let current = bottom.inner.is_some_and(|inner| page.address() == Some(inner.address()));
+        if whole && current && !page.is(RETIRED) {
+            let old = page.set_extent(entry.extent);
+            self.freed.extend(Some(old).filter(|&old| old != 0));
+            page.clear(DIRTY);
+        } else {
+            self.orphans.push(entry.extent);
+        }
+        Ok(entry)
+    }
+
+    fn is_to_move(&self, extent: u64) -> bool {
+        let Some((from, extent)) = self.move_from.zip(Extent::from_bits(extent)) else { return false };
+        extent.offset() >= from
+    }
+
+    /// A leaf's place on disk, and whether that is a new one. With `cut`, only what stands from that key on.
+    fn leaf(
+        &mut self,
+        family: &FamilyCore,
+        page: &PageRef,
+        cut: Option<&[u8]>,
+        guard: &Guard,
+    ) -> Result<(Entry, bool)> {
+        if cut.is_none() && !page.is(DIRTY) && page.extent() != 0 {
+            if let Some(kept) = self.clean_leaf(family, page)? {
+                return Ok(kept);
+            }
+        }
+        let leaf = family.tree.resident(page, guard)?;
+        let length = leaf.delta().map_or(0, |delta| delta.len());
+        let mut scratch = Vec::new();
+        let mut gathered = gather(leaf, length, &[], &mut scratch);
+        let newest = gathered.records.iter().map(|record| record.version).max().unwrap_or(0);
+        view(&mut gathered.records, self.version, self.now);
+        let prefix = gathered.prefix;
+        if let Some(cut) = cut {
+            let whole = |record: &Record<'_>| [prefix, record.key].concat();
+            gathered.records.retain(|record| whole(record).as_slice() >= cut);
+        }
+        let records = &gathered.records;
+        let mut places = Vec::new();
+        for record in records.iter().filter(|record| record.flags & BLOB != 0) {
+            let blob = record.blob().expect("the flag says so");
+            places.push((self.blob(family, blob, guard)?, blob.len()));
+        }
+        let mut payload = Vec::new();
+        let mut next = places.iter().copied();
+        encode_leaf(prefix, records, |_| next.next().expect("one for each blob"), &mut payload);
+        let extent = self.core.pages.write_page(PageKind::Leaf, family.settings.codec(), &payload)?.to_bits();
+        let blobs: Vec<u64> = places.iter().map(|&(extent, _)| extent).collect();
+        if !blobs.is_empty() {
+            self.blobs.insert(extent, (family.id, blobs.clone()));
+        }
+        let expiring = records.iter().any(|record| record.expiry != 0);
+        let entry = Entry { low: Vec::new(), extent, records: records.len() as u64, expiring, blobs };
+        let mut writer = family.tree.writer.lock();
+        if cut.is_some() || page.is(RETIRED) {
+            // The page in the tree is not what was written; it has to be written again.
+            page.set(DIRTY);
+            self.orphans.push(extent);
+            return Ok((entry, true));
+        }
+        let old = page.set_extent(extent);
+        self.freed.extend(Some(old).filter(|&old| old != 0));
+        let untouched = page.address() == Some(leaf.address()) && leaf.delta().map_or(0, |delta| delta.len()) == length;
+        if untouched && newest <= self.version {
+            page.set_records(records.len() as u32);
+            if expiring {
+                page.set(EXPIRING)
+            } else {
+                page.clear(EXPIRING)
+            }
+            page.clear(DIRTY);
+            if length > 0 || leaf.is_guarded() {
+                family.tree.consolidate(&mut writer, page, leaf, guard);
+            }
+        }
+        Ok((entry, true))
+    }
+
+    /// A leaf that is on disk as it is: stays, or moves as it is. `None`: it has to be written.
+    fn clean_leaf(&mut self, family: &FamilyCore, page: &PageRef) -> Result<Option<(Entry, bool)>> {
+        let extent = page.extent();
+        let blobs = self.blobs.get(&extent).map_or_else(Vec::new, |(_, blobs)| blobs.clone());
+        if blobs.iter().any(|&blob| self.is_to_move(blob)) {
+            return Ok(None);
+        }
+        let entry = |extent| Entry {
+            low: Vec::new(),
+            extent,
+            records: page.records().into(),
+            expiring: page.is(EXPIRING),
+            blobs: blobs.clone(),
+        };
+        if !self.is_to_move(extent) {
+            return Ok(Some((entry(extent), false)));
+        }
+        let Some(moved) = self.relocate(extent)? else { return Ok(Some((entry(extent), false))) };
+        let _writer = family.tree.writer.lock();
+        if page.is(RETIRED) {
+            self.orphans.push(moved);
+            return Ok(Some((entry(extent), false)));
+        }
+        page.set_extent(moved);
+        self.freed.push(extent);
+        if !blobs.is_empty() {
+            self.blobs.insert(moved, (family.id, blobs.clone()));
+        }
+        Ok(Some((entry(moved), true)))
+    }
+
+    fn relocate(&self, extent: u64) -> Result<Option<u64>> {
+        let Some((below, extent)) = self.move_from.zip(Extent::from_bits(extent)) else { return Ok(None) };
+        Ok(self.core.pages.relocate(extent, below)?.map(Extent::to_bits))
+    }
+
+    /// The place of a long value, which it gets if it has none, or changes if it is to move.
+    fn blob(&mut self, family: &FamilyCore, blob: &Blob, guard: &Guard) -> Result<u64> {
+        if let Some(extent) = blob.extent() {
+            if self.is_to_move(extent) {
+                if let Some(moved) = self.relocate(extent)? {
+                    let ours = blob.move_extent(extent, moved);
+                    // Dropped meanwhile, the old extent is on its way to be freed already.
+                    if ours {
+                        self.freed.push(extent)
+                    } else {
+                        self.orphans.push(moved)
+                    }
+                    return Ok(moved);
+                }
+            }
+            return Ok(extent);
+        }
+        let codec = family.settings.codec();
+        let extent = family
+            .tree
+            .read_blob(blob, guard, |value| self.core.pages.write_page(PageKind::Blob, codec, value))??
+            .to_bits();
+        if !blob.set_extent(extent) {
+            self.orphans.push(extent);
+        }
+        Ok(extent)
+    }
+}

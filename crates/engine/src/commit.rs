@@ -1,0 +1,340 @@
+//! The way of a commit: locks, checks, the log, the trees, the disk if the caller waits for it, visibility.
+
+use std::sync::Arc;
+
+use crossbeam_epoch::{self as epoch, Guard};
+
+use crate::Durability;
+use crate::batch::{Batch, EntryKind, Operation, single};
+use crate::core::Core;
+use crate::counters::Count;
+use crate::error::{Error, Result};
+use crate::family::FamilyCore;
+use crate::log::Ticket;
+use crate::mvcc::InFlight;
+use crate::range::Range;
+use crate::sync::MutexGuard;
+use crate::tree::{AsOf, BLOB, Blob, Columns, Cursor, Limit, Lookup, Record, Rows, TOMBSTONE, Tree, Writer};
+
+/// What a transaction needs to be unchanged since its snapshot.
+#[derive(Default)]
+pub struct Check {
+    pub snapshot: u64,
+    /// What it writes is checked too, by the batch's own entries.
+    pub keys: Vec<(Arc<FamilyCore>, Vec<u8>)>,
+    pub ranges: Vec<(Arc<FamilyCore>, Range)>,
+}
+
+/// The value of a put as a record carries it: in place, or the address of a blob.
+pub enum Carried {
+    Address([u8; 8]),
+    InPlace,
+}
+
+pub fn carry(tree: &Tree, value: &[u8]) -> Carried {
+    if value.len() < tree.around().settings.blob_bytes() {
+        return Carried::InPlace;
+    }
+    Carried::Address(Blob::resident(value.to_vec(), &tree.around().memory).into_value())
+}
+
+impl Carried {
+    pub fn record<'a>(&'a self, key: &'a [u8], value: &'a [u8], version: u64, expiry: u64) -> Record<'a> {
+        match self {
+            Carried::InPlace => Record { key, value, version, expiry, flags: 0 },
+            Carried::Address(address) => Record { key, value: address, version, expiry, flags: BLOB },
+        }
+    }
+}
+
+impl Core {
+    /// False: it would have had to wait and was not to.
+    pub fn put(&self, family: &Arc<FamilyCore>, key: &[u8], value: &[u8], expiry: u64, wait: bool) -> Result<bool> {
+        let operation = Operation::Put { family: family.id, key, value, expiry };
+        let Some((ticket, in_flight)) =
+            self.change(family, key, &operation, value, wait, |tree, writer, version, guard| {
+                let carried = carry(tree, value);
+                tree.apply(writer, &[carried.record(key, value, version, expiry)], guard);
+            })?
+        else {
+            return Ok(false);
+        };
+        family.counters.add(Count::Puts, 1);
+        family.counters.add(Count::BytesWritten, (key.len() + value.len()) as u64);
+        self.settle(ticket, in_flight)?;
+        Ok(true)
+    }
+
+    /// Whether the key was there; `None`: it would have had to wait and was not to.
+    pub fn delete(&self, family: &Arc<FamilyCore>, key: &[u8], wait: bool) -> Result<Option<bool>> {
+        self.writable()?;
+        if !wait && self.durability == Durability::Sync {
+            return Ok(None);
+        }
+        if !self.relieve_memory(wait)? {
+            return Ok(None);
+        }
+        let Some(mut writer) = lock(&family.tree, wait) else { return Ok(None) };
+        family.usable()?;
+        let guard = epoch::pin();
+        loop {
+            match family.tree.lookup(key, AsOf::Pending, &guard) {
+                Lookup::Found(_) => break,
+                Lookup::Absent => return Ok(Some(false)),
+                Lookup::Cold(_) if !wait => return Ok(None),
+                Lookup::Cold(page) => drop(family.tree.resident(page, &guard)?),
+            }
+        }
+        let mut head = Vec::with_capacity(16);
+        single(&Operation::Delete { family: family.id, key }, &mut head);
+        let Some(ticket) = self.log_append(&[&head, key], wait)? else { return Ok(None) };
+        let in_flight = self.versions.in_flight(ticket.version);
+        let record = Record { key, value: &[], version: ticket.version, expiry: 0, flags: TOMBSTONE };
+        family.tree.apply(&mut writer, &[record], &guard);
+        drop((writer, guard));
+        family.counters.add(Count::Deletes, 1);
+        self.settle(ticket, in_flight)?;
+        Ok(Some(true))
+    }
+
+    fn change(
+        &self,
+        family: &Arc<FamilyCore>,
+        key: &[u8],
+        operation: &Operation<'_>,
+        last: &[u8],
+        wait: bool,
+        apply: impl FnOnce(&Tree, &mut Writer, u64, &Guard),
+    ) -> Result<Option<(Ticket, InFlight<'_>)>> {
+        self.writable()?;
+        if !wait && self.durability == Durability::Sync {
+            return Ok(None);
+        }
+        if !self.relieve_memory(wait)? {
+            return Ok(None);
+        }
+        let Some(mut writer) = lock(&family.tree, wait) else { return Ok(None) };
+        family.usable()?;
+        let guard = epoch::pin();
+        if family.tree.may_be_cold() {
+            if !wait && !family.tree.is_resident(key, &guard) {
+                return Ok(None);
+            }
+            family.tree.make_resident(key, &guard)?;
+        }
+        let mut head = Vec::with_capacity(16 + key.len());
+        single(operation, &mut head);
+        let Some(ticket) = self.log_append(&[&head, last], wait)? else { return Ok(None) };
+        let in_flight = self.versions.in_flight(ticket.version);
+        apply(&family.tree, &mut writer, ticket.version, &guard);
+        Ok(Some((ticket, in_flight)))
+    }
+
+    fn log_append(&self, parts: &[&[u8]], wait: bool) -> Result<Option<Ticket>> {
+        if wait { self.log.append(parts).map(Some) } else { self.log.try_append(parts) }
+    }
+
+    /// The commit is in the trees: makes it durable if it has to be, and visible.
+    pub fn settle(&self, ticket: Ticket, in_flight: InFlight<'_>) -> Result<()> {
+        if self.durability == Durability::Sync {
+            // Whether it is on disk is not known, so nothing may be built on it: the database has to be opened anew.
+            self.log.wait_durable(ticket.position).inspect_err(|error| self.log.poison(&error.to_string()))?;
+        }
+        in_flight.finish();
+        self.versions.wait_visible(ticket.version)
+    }
+
+    /// Writes a batch at once and whole, if what `check` names is as the transaction saw it.
+    /// Returns how many records its range deletions removed.
+    pub fn write(&self, batch: Batch, check: Option<&Check>) -> Result<u64> {
+        self.writable()?;
+        if batch.is_empty() && check.is_none() {
+            return self.open_check().map(|()| 0);
+        }
+        self.relieve_memory(true)?;
+        let mut families: Vec<Arc<FamilyCore>> = batch.families.clone();
+        if let Some(check) = check {
+            families.extend(check.keys.iter().map(|(family, _)| Arc::clone(family)));
+            families.extend(check.ranges.iter().map(|(family, _)| Arc::clone(family)));
+        }
+        // All commits lock in the order of the families' numbers, so that no two wait for each other.
+        families.sort_by_key(|family| family.id);
+        families.dedup_by_key(|family| family.id);
+        let mut writers: Vec<MutexGuard<'_, Writer>> =
+            families.iter().map(|family| family.tree.writer.lock()).collect();
+        families.iter().try_for_each(|family| family.usable())?;
+        let guard = epoch::pin();
+        let mut expanded = Expanded::default();
+        for family in &families {
+            expanded.expand(&batch, family)?;
+        }
+        let plans: Vec<Vec<Planned<'_>>> = families.iter().map(|family| expanded.plan(&batch, family)).collect();
+        for (family, plan) in families.iter().zip(&plans) {
+            if family.tree.may_be_cold() {
+                plan.iter().try_for_each(|planned| family.tree.make_resident(planned.key, &guard))?;
+            }
+        }
+        if let Some(check) = check {
+            self.validate(check, &families, &plans, &guard)?;
+        }
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        let ticket = self.log.append(&[&batch.payload])?;
+        let in_flight = self.versions.in_flight(ticket.version);
+        for ((family, plan), writer) in families.iter().zip(&plans).zip(&mut writers) {
+            apply_plan(family, writer, plan, ticket.version, &guard);
+        }
+        drop((writers, guard));
+        self.settle(ticket, in_flight)?;
+        Ok(expanded.removed)
+    }
+
+    fn validate(
+        &self,
+        check: &Check,
+        families: &[Arc<FamilyCore>],
+        plans: &[Vec<Planned<'_>>],
+        guard: &Guard,
+    ) -> Result<()> {
+        let conflict = |family: &FamilyCore, key: &[u8]| {
+            family.counters.add(Count::Conflicts, 1);
+            let what = format!("key {}", key.escape_ascii());
+            Err(Error::Conflict { family: family.name.read().clone(), what })
+        };
+        let is_newer = |family: &FamilyCore, key: &[u8]| family.tree.newest_version(key, guard) > check.snapshot;
+        for (family, plan) in families.iter().zip(plans) {
+            if let Some(planned) = plan.iter().find(|planned| is_newer(family, planned.key)) {
+                return conflict(family, planned.key);
+            }
+        }
+        if let Some((family, key)) = check.keys.iter().find(|(family, key)| is_newer(family, key)) {
+            return conflict(family, key);
+        }
+        for (family, range) in &check.ranges {
+            if let Some(key) = family.tree.changed_since(range, check.snapshot, guard) {
+                return conflict(family, &key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the content of a log record into the trees, at recovery.
+    pub(crate) fn replay(batch: &Batch, version: u64) -> Result<()> {
+        let guard = epoch::pin();
+        for family in &batch.families {
+            let mut writer = family.tree.writer.lock();
+            let mut expanded = Expanded::default();
+            expanded.expand(batch, family)?;
+            let plan = expanded.plan(batch, family);
+            plan.iter().try_for_each(|planned| family.tree.make_resident(planned.key, &guard))?;
+            apply_plan(family, &mut writer, &plan, version, &guard);
+        }
+        Ok(())
+    }
+}
+
+fn lock(tree: &Tree, wait: bool) -> Option<MutexGuard<'_, Writer>> {
+    if wait { Some(tree.writer.lock()) } else { tree.writer.try_lock() }
+}
+
+/// The last operation of a batch on a key.
+struct Planned<'a> {
+    key: &'a [u8],
+    /// `None` deletes.
+    value: Option<&'a [u8]>,
+    expiry: u64,
+}
+
+/// The keys that the range deletions of a batch remove.
+#[derive(Default)]
+struct Expanded {
+    /// (family, position of the range's entry in the batch, keys)
+    ranges: Vec<(u32, usize, Rows)>,
+    removed: u64,
+}
+
+impl Expanded {
+    /// Under the family's lock: what is in the ranges cannot change before it is deleted.
+    fn expand(&mut self, batch: &Batch, family: &FamilyCore) -> Result<()> {
+        if batch.ranges.is_empty() {
+            return Ok(());
+        }
+        for (position, entry) in batch.entries.iter().enumerate().filter(|(_, entry)| entry.family == family.id) {
+            let EntryKind::DeleteRange(index) = entry.kind else { continue };
+            let mut rows = Rows::default();
+            // Version MAX sees what is committed and not yet visible too.
+            let mut cursor =
+                Cursor::new(Arc::clone(&family.tree), u64::MAX, batch.ranges[index as usize].clone(), false);
+            cursor.fetch(
+                Columns::Keys,
+                Limit { rows: usize::MAX / 2, bytes: usize::MAX / 2, may_block: true },
+                &mut rows,
+            )?;
+            self.removed += rows.len() as u64;
+            self.ranges.push((family.id, position, rows));
+        }
+        Ok(())
+    }
+
+    /// One operation a key, sorted by key.
+    fn plan<'a>(&'a self, batch: &'a Batch, family: &FamilyCore) -> Vec<Planned<'a>> {
+        let mut keyed: Vec<(u64, &[u8], usize)> = Vec::with_capacity(batch.entries.len());
+        for (position, entry) in batch.entries.iter().enumerate() {
+            if entry.family == family.id && !matches!(entry.kind, EntryKind::DeleteRange(_)) {
+                let key = batch.key(entry);
+                keyed.push((crate::tree::head(key), key, position));
+            }
+        }
+        for (_, position, rows) in self.ranges.iter().filter(|(id, ..)| *id == family.id) {
+            let EntryKind::DeleteRange(index) = batch.entries[*position].kind else {
+                unreachable!("only ranges are expanded")
+            };
+            let range = &batch.ranges[index as usize];
+            let earlier: Vec<_> =
+                keyed.iter().filter(|(_, key, at)| at < position && range.contains(key)).copied().collect();
+            keyed.extend(earlier.into_iter().map(|(head, key, _)| (head, key, *position)));
+            keyed.extend((0..rows.len()).map(|row| (crate::tree::head(rows.key(row)), rows.key(row), *position)));
+        }
+        if !keyed.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1)) {
+            keyed.sort_unstable();
+        }
+        let mut plan: Vec<Planned<'a>> = Vec::with_capacity(keyed.len());
+        for (_, key, position) in keyed {
+            let entry = &batch.entries[position];
+            let value = (entry.kind == EntryKind::Put).then(|| batch.value(entry));
+            let planned = Planned { key, value, expiry: entry.expiry };
+            match plan.last_mut() {
+                Some(last) if last.key == key => *last = planned,
+                _ => plan.push(planned),
+            }
+        }
+        plan
+    }
+}
+
+fn apply_plan(family: &FamilyCore, writer: &mut Writer, plan: &[Planned<'_>], version: u64, guard: &Guard) {
+    let blob_bytes = family.settings.blob_bytes();
+    let is_long = |planned: &Planned<'_>| planned.value.is_some_and(|value| value.len() >= blob_bytes);
+    let carried: Vec<Carried> = match plan.iter().any(is_long) {
+        true => plan.iter().map(|planned| carry(&family.tree, planned.value.unwrap_or_default())).collect(),
+        false => Vec::new(),
+    };
+    let records: Vec<Record<'_>> = plan
+        .iter()
+        .enumerate()
+        .map(|(index, planned)| match planned.value {
+            None => Record { key: planned.key, value: &[], version, expiry: 0, flags: TOMBSTONE },
+            Some(value) => {
+                carried.get(index).unwrap_or(&Carried::InPlace).record(planned.key, value, version, planned.expiry)
+            }
+        })
+        .collect();
+    family.tree.apply(writer, &records, guard);
+    family.counters.add(Count::Batches, 1);
+    family.counters.add(Count::BatchRecords, plan.len() as u64);
+    family.counters.add(
+        Count::BytesWritten,
+        plan.iter().map(|p| p.key.len() + p.value.map_or(0, <[u8]>::len)).sum::<usize>() as u64,
+    );
+}

@@ -1,0 +1,168 @@
+//! What all handles of an open database share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam_epoch as epoch;
+
+use crate::Durability;
+use crate::catalogue::{Catalogue, FamilyEntry};
+use crate::checkpoint::CheckpointState;
+use crate::clock::Clock;
+use crate::counters::FamilyCounters;
+use crate::disk::{Disk, LockGuard};
+use crate::error::{Error, Result};
+use crate::family::FamilyCore;
+use crate::log::Log;
+use crate::maintenance::Maintenance;
+use crate::memory::Memory;
+use crate::mvcc::Versions;
+use crate::page_tree::Opened;
+use crate::pagefile::PageFile;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
+use crate::tree::{Surroundings, Tree};
+use crate::tunables::{Scope, Settings, Value};
+
+pub struct Core {
+    pub path: PathBuf,
+    pub disk: Arc<dyn Disk>,
+    pub durability: Durability,
+    pub read_only: bool,
+    pub clock: Clock,
+    pub versions: Arc<Versions>,
+    pub memory: Arc<Memory>,
+    pub pages: Arc<PageFile>,
+    pub log: Log,
+    pub settings: Arc<Settings>,
+    /// Family settings for families that do not set their own; as `open` was told.
+    pub family_defaults: Vec<(String, Value)>,
+    pub families: RwLock<BTreeMap<String, Arc<FamilyCore>>>,
+    pub next_id: AtomicU64,
+    /// Held while families come, go or change their names, and by checkpoints, which write that down.
+    pub catalogue: Mutex<()>,
+    pub checkpoint: Mutex<CheckpointState>,
+    pub maintenance: Maintenance,
+    /// Extents' ways back to the page file that still wait for readers.
+    pub releases: Arc<AtomicU64>,
+    pub closed: AtomicBool,
+    pub lock: Mutex<Option<LockGuard>>,
+}
+
+impl Core {
+    pub fn open_check(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    #[inline]
+    pub fn writable(&self) -> Result<()> {
+        if self.read_only {
+            return Err(if self.closed.load(Ordering::Acquire) { Error::Closed } else { Error::ReadOnly });
+        }
+        Ok(())
+    }
+
+    pub fn family(&self, name: &str) -> Option<Arc<FamilyCore>> {
+        self.families.read().get(name).cloned()
+    }
+
+    pub fn all_families(&self) -> Vec<Arc<FamilyCore>> {
+        self.families.read().values().cloned().collect()
+    }
+
+    pub fn new_family(&self, entry: &FamilyEntry) -> Result<Arc<FamilyCore>> {
+        let make = FamilyMaker {
+            versions: &self.versions,
+            pages: &self.pages,
+            memory: &self.memory,
+            clock: &self.clock,
+            path: &self.path,
+            defaults: &self.family_defaults,
+        };
+        make.family(entry, None).map(Arc::new)
+    }
+
+    /// As it stands now; `root`s are for the checkpoint to fill in.
+    pub fn describe(&self) -> Catalogue {
+        let families = self.families.read();
+        let mut entries: Vec<FamilyEntry> = families
+            .iter()
+            .map(|(name, family)| FamilyEntry {
+                id: family.id,
+                name: name.clone(),
+                note: family.note.read().clone(),
+                settings: family.settings.kept(),
+                root: None,
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.id);
+        Catalogue {
+            settings: self.settings.kept(),
+            families: entries,
+            next_id: self.next_id.load(Ordering::Relaxed) as u32,
+        }
+    }
+
+    /// The newest version of everything is durable, the pages are written, the memory is given back.
+    pub fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.maintenance.stop();
+        let families = self.all_families();
+        for family in &families {
+            // Writers that are past their check finish; later ones see the new state under the same lock.
+            let _writer = family.tree.writer.lock();
+            family.close();
+        }
+        let written = if self.read_only { Ok(()) } else { self.checkpoint_if_changed() };
+        let closed = self.log.close();
+        let guard = epoch::pin();
+        for family in families {
+            family.tree.clear(&guard);
+        }
+        guard.flush();
+        *self.lock.lock() = None;
+        written.and(closed)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // Nobody is left to be told; what failed here, the log has.
+        let _ = self.close();
+    }
+}
+
+/// Makes families, of a new or of an opened database.
+pub struct FamilyMaker<'a> {
+    pub versions: &'a Arc<Versions>,
+    pub pages: &'a Arc<PageFile>,
+    pub memory: &'a Arc<Memory>,
+    pub clock: &'a Clock,
+    pub path: &'a PathBuf,
+    pub defaults: &'a [(String, Value)],
+}
+
+impl FamilyMaker<'_> {
+    pub fn family(&self, entry: &FamilyEntry, opened: Option<Opened>) -> Result<FamilyCore> {
+        let settings = Arc::new(Settings::new(Scope::Family));
+        settings.set_for_now(self.defaults)?;
+        settings.set(&entry.settings)?;
+        let counters = Arc::new(FamilyCounters::default());
+        let around = Surroundings {
+            versions: Arc::clone(self.versions),
+            pages: Arc::clone(self.pages),
+            memory: Arc::clone(self.memory),
+            settings: Arc::clone(&settings),
+            clock: self.clock.clone(),
+            counters: Arc::clone(&counters),
+            path: self.path.clone(),
+        };
+        let tree = match opened {
+            Some(opened) => Tree::with_root(opened.root, around),
+            None => Tree::empty(around),
+        };
+        Ok(FamilyCore::new(entry.id, &entry.name, entry.note.as_deref(), settings, counters, tree))
+    }
+}

@@ -1,0 +1,308 @@
+//! The handle on an open database.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::{Batch, Operation};
+use crate::catalogue::{Catalogue, FamilyEntry};
+use crate::core::Core;
+use crate::disk::{Disk, OsDisk};
+use crate::error::{Error, Result};
+use crate::family::{Family, FamilyCore};
+use crate::report::{CheckReport, Stats};
+use crate::snapshot::{Progress, Snapshot};
+use crate::sync::Ordering;
+use crate::transaction::Transaction;
+use crate::tunables::{REGISTRY, Scope, Value};
+use crate::{Durability, backup, open};
+
+pub const DEFAULT_FAMILY: &str = "default";
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub durability: Durability,
+    pub read_only: bool,
+    /// Make the database if there is none.
+    pub create: bool,
+    /// Tunables for this opening, by name: of the database, and for all families that do not set their own.
+    pub settings: Vec<(String, Value)>,
+    pub clock: crate::Clock,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            durability: Durability::Group,
+            read_only: false,
+            create: true,
+            settings: Vec::new(),
+            clock: crate::Clock::System,
+        }
+    }
+}
+
+/// An open database; cheap to clone, usable from any thread. It closes when the last handle goes, or by `close`.
+#[derive(Clone)]
+pub struct Database {
+    core: Arc<Core>,
+}
+
+impl Database {
+    /// Opens the database in folder `path`, made if it is not there and `options.create` allows it.
+    ///
+    /// Errors: `NotFound`, `NotADatabase`, `NewerFormat`, `Locked`, `Corruption`, `Config`, `Io`.
+    pub fn open(path: &Path, options: Options) -> Result<Database> {
+        open::prepare_folder(path, &options)?;
+        Database::open_on(Arc::new(OsDisk::new(path)), options)
+    }
+
+    /// As `open`, on any disk: the way in for tests that break things.
+    pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Database> {
+        open::open(disk, options).map(|core| Database { core })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.core.path
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.core.read_only
+    }
+
+    pub fn durability(&self) -> Durability {
+        self.core.durability
+    }
+
+    fn handle(&self, family: Arc<FamilyCore>) -> Family {
+        Family { database: Arc::clone(&self.core), core: family }
+    }
+
+    pub fn default_family(&self) -> Family {
+        self.handle(self.core.family(DEFAULT_FAMILY).expect("it is made with the database and never dropped"))
+    }
+
+    pub fn family(&self, name: &str) -> Result<Option<Family>> {
+        self.core.open_check()?;
+        Ok(self.core.family(name).map(|family| self.handle(family)))
+    }
+
+    /// Names in order, that of the default family among them.
+    pub fn families(&self) -> Result<Vec<String>> {
+        self.core.open_check()?;
+        Ok(self.core.families.read().keys().cloned().collect())
+    }
+
+    /// `settings` are pinned. Errors: `FamilyExists`, `Config`.
+    pub fn create_family(&self, name: &str, settings: &[(String, Value)]) -> Result<Family> {
+        let _catalogue = self.core.catalogue.lock();
+        self.changeable()?;
+        if name.is_empty() || name.len() > 255 {
+            return Err(Error::Config { name: "family".into(), why: "a family's name has 1 to 255 bytes".into() });
+        }
+        if self.core.family(name).is_some() {
+            return Err(Error::FamilyExists(name.into()));
+        }
+        let id = self.core.next_id.fetch_add(1, Ordering::Relaxed) as u32;
+        let entry = FamilyEntry { id, name: name.into(), note: None, settings: settings.to_vec(), root: None };
+        let family = self.core.new_family(&entry)?;
+        let mut catalogue = self.core.describe();
+        catalogue.families.push(entry);
+        self.core.log_catalogue(&catalogue, || {
+            self.core.families.write().insert(name.into(), Arc::clone(&family));
+        })?;
+        Ok(self.handle(family))
+    }
+
+    pub fn drop_family(&self, name: &str) -> Result<()> {
+        let mut catalogue = self.core.describe();
+        let _catalogue = self.core.catalogue.lock();
+        self.changeable()?;
+        let family = self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?;
+        self.refuse_default(name)?;
+        catalogue.families.retain(|entry| entry.id != family.id);
+        {
+            // Writers that hold the lock finish first; their records come before this one in the log.
+            let _writer = family.tree.writer.lock();
+            family.drop_for_good();
+        }
+        self.core.log_catalogue(&catalogue, || {
+            self.core.families.write().remove(name);
+        })?;
+        drop(_catalogue);
+        self.core.checkpoint.lock().dropped.push(family);
+        Ok(())
+    }
+
+    pub fn rename_family(&self, old: &str, new: &str) -> Result<()> {
+        let _catalogue = self.core.catalogue.lock();
+        self.changeable()?;
+        let family = self.core.family(old).ok_or_else(|| Error::NoSuchFamily(old.into()))?;
+        self.refuse_default(old)?;
+        if self.core.family(new).is_some() {
+            return Err(Error::FamilyExists(new.into()));
+        }
+        let mut catalogue = self.core.describe();
+        catalogue.families.iter_mut().filter(|entry| entry.id == family.id).for_each(|entry| entry.name = new.into());
+        self.core.log_catalogue(&catalogue, || {
+            let mut families = self.core.families.write();
+            families.remove(old);
+            *family.name.write() = new.into();
+            families.insert(new.into(), Arc::clone(&family));
+        })
+    }
+
+    fn changeable(&self) -> Result<()> {
+        self.core.open_check()?;
+        self.core.writable()
+    }
+
+    fn refuse_default(&self, name: &str) -> Result<()> {
+        if name == DEFAULT_FAMILY {
+            let why = "the default family can be neither dropped nor renamed".into();
+            return Err(Error::Config { name: "family".into(), why });
+        }
+        Ok(())
+    }
+
+    /// A short text kept with a family for its user; `None` takes it away.
+    pub fn set_note(&self, family: &str, note: Option<&str>) -> Result<()> {
+        let _catalogue = self.core.catalogue.lock();
+        self.changeable()?;
+        let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;
+        *core.note.write() = note.map(str::to_string);
+        self.core.log_catalogue(&self.core.describe(), || ())
+    }
+
+    pub fn note(&self, family: &str) -> Result<Option<String>> {
+        self.core.open_check()?;
+        let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;
+        let note = core.note.read().clone();
+        Ok(note)
+    }
+
+    /// Splits what concerns the database from what concerns families.
+    fn targets(&self, family: Option<&str>) -> Result<Vec<Arc<FamilyCore>>> {
+        match family {
+            Some(name) => Ok(vec![self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?]),
+            None => Ok(self.core.all_families()),
+        }
+    }
+
+    /// Sets and pins tunables, all or none. Without `family`, those of families are set for all families there are.
+    pub fn configure(&self, family: Option<&str>, settings: &[(String, Value)]) -> Result<()> {
+        let _catalogue = self.core.catalogue.lock();
+        self.changeable()?;
+        let targets = self.targets(family)?;
+        let (own, theirs) = open::by_scope(settings, family.is_none());
+        self.core.settings.validate(&own)?;
+        targets.iter().try_for_each(|target| target.settings.validate(&theirs))?;
+        self.core.settings.set(&own)?;
+        targets.iter().try_for_each(|target| target.settings.set(&theirs))?;
+        self.core.settings_changed();
+        self.core.log_catalogue(&self.core.describe(), || ())
+    }
+
+    /// Back to the defaults, and no longer pinned.
+    pub fn reset(&self, family: Option<&str>, names: &[String]) -> Result<()> {
+        let _catalogue = self.core.catalogue.lock();
+        self.changeable()?;
+        let targets = self.targets(family)?;
+        let is_own = |name: &&String| {
+            family.is_none()
+                && REGISTRY.iter().any(|tunable| tunable.name == **name && tunable.scope == Scope::Database)
+        };
+        let (own, theirs): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| is_own(name));
+        let owned = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<_>>();
+        let (own, theirs) = (owned(own), owned(theirs));
+        targets.iter().try_for_each(|target| target.settings.reset(&theirs))?;
+        self.core.settings.reset(&own)?;
+        self.core.settings_changed();
+        self.core.log_catalogue(&self.core.describe(), || ())
+    }
+
+    /// Name, value in force, and whether the user pinned it. Without `family`, the database's own.
+    pub fn settings(&self, family: Option<&str>) -> Result<Vec<(&'static str, Value, bool)>> {
+        self.core.open_check()?;
+        match family {
+            None => Ok(self.core.settings.list()),
+            Some(name) => Ok(self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?.settings.list()),
+        }
+    }
+
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.core.open_check()?;
+        Ok(Snapshot::take(&self.core))
+    }
+
+    /// With `serializable`, commit fails also when something the transaction read has changed.
+    pub fn begin(&self, serializable: bool, timeout: Option<Duration>) -> Result<Transaction> {
+        self.core.open_check()?;
+        Ok(Transaction::begin(&self.core, serializable, timeout))
+    }
+
+    /// Writes a batch at once and whole.
+    pub fn write(&self, batch: Batch) -> Result<()> {
+        self.core.open_check()?;
+        self.core.write(batch, None).map(drop)
+    }
+
+    /// Returns when all that was committed before the call is on disk.
+    pub fn sync(&self) -> Result<()> {
+        self.changeable()?;
+        self.core.log.flush(true)
+    }
+
+    pub fn checkpoint(&self) -> Result<()> {
+        self.changeable()?;
+        self.core.checkpoint(None)
+    }
+
+    /// Moves pages towards the front of the page file and gives the rest back. `progress` gets bytes given back so far
+    /// and bytes free at the start.
+    pub fn compact(&self, progress: Progress<'_>) -> Result<()> {
+        self.changeable()?;
+        self.core.compact(progress)
+    }
+
+    /// A consistent copy in the new or empty folder `destination`, beside readers and writers. `progress` gets bytes.
+    pub fn backup(&self, destination: &Path, progress: Progress<'_>) -> Result<()> {
+        self.changeable()?;
+        backup::backup(&self.core, destination, progress)
+    }
+
+    pub fn check(&self, progress: Progress<'_>) -> Result<CheckReport> {
+        self.core.check(progress)
+    }
+
+    pub fn stats(&self) -> Result<Stats> {
+        self.core.stats()
+    }
+
+    /// Waits for writers, writes all to disk and frees the memory. Later calls on any handle get `Error::Closed`.
+    pub fn close(&self) -> Result<()> {
+        self.core.close()
+    }
+}
+
+impl Core {
+    /// Logs the families and settings as they shall be; `enact` makes them so, between the log and its visibility.
+    fn log_catalogue(&self, catalogue: &Catalogue, enact: impl FnOnce()) -> Result<()> {
+        let mut payload = Vec::new();
+        Operation::Catalogue(&catalogue.encode()).encode(&mut payload);
+        let ticket = self.log.append(&[&payload])?;
+        let in_flight = self.versions.in_flight(ticket.version);
+        enact();
+        self.settle(ticket, in_flight)
+    }
+
+    pub fn settings_changed(&self) {
+        self.memory.set_budget(self.settings.memory_bytes());
+        self.log.set_group_interval(Duration::from_millis(self.settings.group_interval_ms()));
+    }
+}

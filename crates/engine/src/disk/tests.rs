@@ -1,0 +1,103 @@
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+/// A folder of its own, removed in the end.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("lyredb-disk-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What every implementation of `Disk` has to do.
+fn check_contract(disk: Arc<dyn Disk>) {
+    assert_eq!(disk.open("a", OpenMode::Read).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.open("a", OpenMode::ReadWrite).unwrap_err().kind(), ErrorKind::NotFound);
+    let file = disk.open("a", OpenMode::Create).unwrap();
+    assert!(file.is_empty().unwrap());
+    file.write_at(b"hello", 3).unwrap();
+    assert_eq!(file.len().unwrap(), 8);
+    let mut buffer = [9; 16];
+    assert_eq!(read_fully(&*file, &mut buffer, 0).unwrap(), 8);
+    assert_eq!(&buffer[..8], b"\0\0\0hello");
+    assert_eq!(file.read_at(&mut buffer, 8).unwrap(), 0);
+    assert_eq!(file.read_at(&mut buffer, 1 << 40).unwrap(), 0);
+    file.set_len(4).unwrap();
+    file.sync().unwrap();
+    disk.sync_directory().unwrap();
+    assert_eq!(disk.open("a", OpenMode::Create).unwrap().len().unwrap(), 4, "Create keeps what is there");
+    let reader = disk.open("a", OpenMode::Read).unwrap();
+    assert!(reader.write_at(b"x", 0).is_err());
+
+    disk.open("b", OpenMode::Create).unwrap();
+    disk.rename("a", "b").unwrap();
+    assert_eq!(disk.open("b", OpenMode::Read).unwrap().len().unwrap(), 4);
+    file.write_at(b"y", 0).unwrap();
+    assert_eq!(reader.read_at(&mut buffer[..1], 0).unwrap(), 1);
+    assert_eq!(buffer[0], b'y', "handles stay with the file through a rename");
+    assert_eq!(disk.list().unwrap(), ["b"]);
+    disk.remove("b").unwrap();
+    assert_eq!(disk.remove("b").unwrap_err().kind(), ErrorKind::NotFound);
+
+    let exclusive = disk.lock("lock", true).unwrap().unwrap();
+    assert!(disk.lock("lock", true).unwrap().is_none());
+    assert!(disk.lock("lock", false).unwrap().is_none());
+    drop(exclusive);
+    let shared = [disk.lock("lock", false).unwrap().unwrap(), disk.lock("lock", false).unwrap().unwrap()];
+    assert!(disk.lock("lock", true).unwrap().is_none());
+    drop(shared);
+    assert!(disk.lock("lock", true).unwrap().is_some());
+}
+
+#[test]
+fn the_operating_systems_folder_keeps_the_contract() {
+    let folder = Folder::new();
+    check_contract(Arc::new(OsDisk::new(&folder.0)));
+}
+
+#[test]
+fn memory_keeps_the_contract() {
+    check_contract(Arc::new(MemoryDisk::new()));
+}
+
+#[test]
+fn faults_strike_once_at_their_operation() {
+    let disk = MemoryDisk::new();
+    disk.fail_at(2, Fault::Raw(28));
+    let file = disk.open("a", OpenMode::Create).unwrap();
+    assert_eq!(file.write_at(b"abcd", 0).unwrap_err().raw_os_error(), Some(28));
+    assert_eq!(disk.get("a").unwrap(), b"ab", "half of it was written");
+    file.write_at(b"abcd", 0).unwrap();
+    disk.fail_next(Operation::Sync, 2, Fault::Kind(ErrorKind::Other));
+    assert!(file.sync().is_err());
+    assert!(file.write_at(b"e", 4).is_ok());
+    assert!(file.sync().is_err());
+    assert!(file.sync().is_ok());
+    assert_eq!(disk.operations(), 7);
+}
+
+#[test]
+fn an_image_is_a_copy_without_locks() {
+    let disk = MemoryDisk::new();
+    let _lock = disk.lock("lock", true).unwrap().unwrap();
+    disk.put("a", b"old".to_vec());
+    let image = disk.image();
+    disk.put("a", b"new".to_vec());
+    assert_eq!(image.get("a").unwrap(), b"old");
+    assert_eq!(disk.clone().get("a").unwrap(), b"new");
+    assert!(image.lock("lock", true).unwrap().is_some());
+}

@@ -1,0 +1,241 @@
+//! A family: one ordered set of records, and the handle that programs read and write it by.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_epoch as epoch;
+
+use crate::batch::{Batch, check_key, check_value};
+use crate::core::Core;
+use crate::counters::{Count, FamilyCounters};
+use crate::error::{Error, Result};
+use crate::sync::{AtomicU32, Ordering, RwLock};
+use crate::tree::{AsOf, Lookup, Record, Tree};
+use crate::tunables::Settings;
+
+const OPEN: u32 = 0;
+const DROPPED: u32 = 1;
+const CLOSED: u32 = 2;
+
+/// What all handles of a family share.
+pub struct FamilyCore {
+    pub id: u32,
+    pub name: RwLock<String>,
+    pub note: RwLock<Option<String>>,
+    pub settings: Arc<Settings>,
+    pub counters: Arc<FamilyCounters>,
+    pub tree: Arc<Tree>,
+    state: AtomicU32,
+}
+
+impl FamilyCore {
+    pub fn new(
+        id: u32,
+        name: &str,
+        note: Option<&str>,
+        settings: Arc<Settings>,
+        counters: Arc<FamilyCounters>,
+        tree: Tree,
+    ) -> FamilyCore {
+        FamilyCore {
+            id,
+            name: RwLock::new(name.into()),
+            note: RwLock::new(note.map(str::to_string)),
+            settings,
+            counters,
+            tree: Arc::new(tree),
+            state: AtomicU32::new(OPEN),
+        }
+    }
+
+    /// Errors: `Closed`, or `NoSuchFamily` once it has been dropped.
+    #[inline(always)]
+    pub fn usable(&self) -> Result<()> {
+        if self.state.load(Ordering::Acquire) == OPEN { Ok(()) } else { Err(self.why_not_usable()) }
+    }
+
+    #[cold]
+    fn why_not_usable(&self) -> Error {
+        match self.state.load(Ordering::Acquire) {
+            DROPPED => Error::NoSuchFamily(self.name.read().clone()),
+            _ => Error::Closed,
+        }
+    }
+
+    pub fn drop_for_good(&self) {
+        self.state.store(DROPPED, Ordering::Release);
+    }
+
+    pub fn close(&self) {
+        let _ = self.state.compare_exchange(OPEN, CLOSED, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    #[inline(always)]
+    pub(crate) fn read_resident<R>(
+        &self,
+        key: &[u8],
+        as_of: AsOf,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Resident<R>> {
+        let guard = epoch::pin();
+        // Looked at after pinning: `close` frees the tree through the epoch, and only after it has changed the state.
+        self.usable()?;
+        self.counters.add(Count::Gets, 1);
+        match self.tree.lookup(key, as_of, &guard) {
+            Lookup::Absent => Ok(Resident::Absent),
+            Lookup::Cold(_) => Ok(Resident::Cold),
+            Lookup::Found(record) => {
+                self.counters.add(Count::GetsFound, 1);
+                match record.blob() {
+                    None => Ok(Resident::Found(read(record.value))),
+                    Some(blob) => match blob.data(&guard) {
+                        Some(data) => Ok(Resident::Found(read(data))),
+                        None => Ok(Resident::Cold),
+                    },
+                }
+            }
+        }
+    }
+
+    /// `read_resident` for many keys; returns the positions of those that take the disk.
+    pub(crate) fn read_many_resident(
+        &self,
+        keys: &[&[u8]],
+        as_of: AsOf,
+        visit: &mut dyn FnMut(usize, Option<&[u8]>),
+    ) -> Result<Vec<usize>> {
+        let guard = epoch::pin();
+        self.usable()?;
+        let (mut cold, mut found) = (Vec::new(), 0);
+        self.tree.lookup_many(keys, as_of, &guard, &mut |index, lookup| match lookup {
+            Lookup::Absent => visit(index, None),
+            Lookup::Cold(_) => cold.push(index),
+            Lookup::Found(record) => match record.blob().map(|blob| blob.data(&guard)) {
+                None => {
+                    found += 1;
+                    visit(index, Some(record.value));
+                }
+                Some(Some(data)) => {
+                    found += 1;
+                    visit(index, Some(data));
+                }
+                Some(None) => cold.push(index),
+            },
+        });
+        self.counters.add(Count::Gets, keys.len() as u64);
+        self.counters.add(Count::GetsFound, found);
+        Ok(cold)
+    }
+
+    pub(crate) fn read<R>(&self, key: &[u8], as_of: AsOf, read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        self.find(key, as_of, |record, guard| match record.blob() {
+            None => Ok(read(record.value)),
+            Some(blob) => self.tree.read_blob(blob, guard, read),
+        })
+    }
+
+    /// Loads what it takes, and shows the record where it lies.
+    fn find<R>(
+        &self,
+        key: &[u8],
+        as_of: AsOf,
+        show: impl FnOnce(Record<'_>, &epoch::Guard) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let guard = epoch::pin();
+        loop {
+            self.usable()?;
+            match self.tree.lookup(key, as_of, &guard) {
+                Lookup::Absent => return Ok(None),
+                Lookup::Found(record) => return show(record, &guard).map(Some),
+                Lookup::Cold(page) => drop(self.tree.resident(page, &guard)?),
+            }
+        }
+    }
+
+    pub(crate) fn expiry(&self, key: &[u8], as_of: AsOf) -> Result<Option<u64>> {
+        self.find(key, as_of, |record, _| Ok(record.expiry))
+    }
+}
+
+/// The answer of a read that never touches the disk.
+pub enum Resident<R> {
+    Found(R),
+    Absent,
+    /// It takes the disk to know.
+    Cold,
+}
+
+/// A handle on a family; cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Family {
+    pub(crate) database: Arc<Core>,
+    pub(crate) core: Arc<FamilyCore>,
+}
+
+impl Family {
+    pub(crate) fn core(&self) -> &Arc<FamilyCore> {
+        &self.core
+    }
+
+    pub(crate) fn expiry_of(&self, ttl: Duration) -> u64 {
+        let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.database.clock.now().saturating_add(milliseconds).max(1)
+    }
+
+    pub fn name(&self) -> String {
+        self.core.name.read().clone()
+    }
+
+    /// The newest committed value, if no disk is needed to know it. `read` runs on the bytes in place: keep it short.
+    #[inline(always)]
+    pub fn get_resident<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Resident<R>> {
+        self.core.read_resident(key, AsOf::Newest, read)
+    }
+
+    /// The newest committed value, loaded from disk where needed.
+    pub fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        self.core.read(key, AsOf::Newest, read)
+    }
+
+    /// How long a key's record has still to live: `Some(None)` is for ever, `None` means there is no record.
+    pub fn time_to_live(&self, key: &[u8]) -> Result<Option<Option<Duration>>> {
+        let now = self.database.clock.now();
+        let expiry = self.core.expiry(key, AsOf::Newest)?;
+        Ok(expiry.map(|expiry| (expiry != 0).then(|| Duration::from_millis(expiry.saturating_sub(now)))))
+    }
+
+    pub fn put(&self, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<()> {
+        check_key(key)?;
+        check_value(value)?;
+        let expiry = ttl.map_or(0, |ttl| self.expiry_of(ttl));
+        self.database.put(&self.core, key, value, expiry, true).map(drop)
+    }
+
+    /// False: it would have had to wait for a lock or the disk, and did nothing.
+    #[inline]
+    pub fn try_put(&self, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        check_key(key)?;
+        check_value(value)?;
+        let expiry = ttl.map_or(0, |ttl| self.expiry_of(ttl));
+        self.database.put(&self.core, key, value, expiry, false)
+    }
+
+    /// Whether the key was there.
+    pub fn delete(&self, key: &[u8]) -> Result<bool> {
+        check_key(key)?;
+        Ok(self.database.delete(&self.core, key, true)?.expect("it was allowed to wait"))
+    }
+
+    /// `None`: it would have had to wait for a lock or the disk, and did nothing.
+    pub fn try_delete(&self, key: &[u8]) -> Result<Option<bool>> {
+        check_key(key)?;
+        self.database.delete(&self.core, key, false)
+    }
+
+    /// Deletes all in `[start, stop)` at once, and tells how many records that were. `None` is no bound.
+    pub fn delete_range(&self, start: Option<&[u8]>, stop: Option<&[u8]>) -> Result<u64> {
+        let mut batch = Batch::default();
+        batch.delete_range(self, start, stop)?;
+        self.database.write(batch, None)
+    }
+}

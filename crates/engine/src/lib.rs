@@ -1,0 +1,60 @@
+//! The storage engine of LyreDB: ordered families of records with transactions and snapshots, in a versioned B+tree whose
+//! readers take no lock, with a write-ahead log and a copy-on-write page file below it.
+
+mod backup;
+mod batch;
+mod bytes;
+mod catalogue;
+mod checkpoint;
+mod clock;
+mod commit;
+mod core;
+mod counters;
+mod cursor;
+mod database;
+pub mod disk;
+mod error;
+mod family;
+mod log;
+mod maintenance;
+mod memory;
+mod mvcc;
+mod open;
+mod page_tree;
+mod pagefile;
+mod range;
+mod report;
+mod snapshot;
+mod sync;
+mod transaction;
+mod tree;
+pub mod tunables;
+
+pub use batch::Batch;
+pub use clock::Clock;
+pub use cursor::Cursor;
+pub use database::{DEFAULT_FAMILY, Database, Options};
+pub use error::{Error, Result};
+pub use family::{Family, Resident};
+pub use range::Range;
+pub use report::{CheckReport, Problem, Stat, Stats};
+pub use snapshot::{Progress, Snapshot};
+pub use transaction::{Savepoint, Transaction};
+pub use tree::{Columns, Fetched, Rows};
+
+/// A key's length at most, in bytes.
+pub const MAX_KEY_BYTES: usize = 4096;
+/// A value's length at most, in bytes.
+pub const MAX_VALUE_BYTES: usize = 1 << 30;
+
+/// When a commit returns, and what of it survives a power cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// It is on disk on return, and nobody saw it before.
+    Sync,
+    /// It is on disk at most a group interval later.
+    #[default]
+    Group,
+    /// The operating system writes it when it likes.
+    Async,
+}

@@ -1,0 +1,116 @@
+//! Records that were appended and are not yet on their way to the disk.
+
+use super::format::{BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES};
+
+/// Room for records that are waiting; a single record may be longer.
+pub(super) const TAIL_BOUND_BYTES: usize = 16 << 20;
+const KEPT_CAPACITY_BYTES: usize = 2 * TAIL_BOUND_BYTES;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub version: u64,
+    /// For `wait_durable`: bytes of records appended so far, this one included.
+    pub position: u64,
+}
+
+/// Why nothing may be appended.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    ReadOnly,
+    Closed,
+    Poisoned(String),
+}
+
+/// Behind the short lock that appending takes.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// Room for a block's header, then records.
+    buffer: Vec<u8>,
+    /// Takes the place of `buffer` when that is taken.
+    spare: Option<Vec<u8>>,
+    records: u32,
+    last_version: u64,
+    position: u64,
+    pub refusal: Option<Refusal>,
+    /// Something that was taken earlier could not be written for want of space and has to be, before more is appended.
+    pub stalled: bool,
+}
+
+/// A block's worth of records, with room for the header in front.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub bytes: Vec<u8>,
+    pub records: u32,
+    pub first_version: u64,
+    pub last_version: u64,
+    /// Of the last record.
+    pub position: u64,
+}
+
+impl Tail {
+    pub(super) fn new(last_version: u64) -> Tail {
+        let buffer = vec![0; BLOCK_HEADER_BYTES];
+        Tail { buffer, spare: None, records: 0, last_version, position: 0, refusal: None, stalled: false }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.len() >= TAIL_BOUND_BYTES
+    }
+
+    pub(super) fn len_bytes(&self) -> usize {
+        self.buffer.len() - BLOCK_HEADER_BYTES
+    }
+
+    pub(super) fn last_version(&self) -> u64 {
+        self.last_version
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// `length` is the sum of the parts' lengths, which fits a record.
+    #[inline]
+    pub(super) fn push(&mut self, parts: &[&[u8]], length: usize) -> Ticket {
+        self.last_version += 1;
+        self.records += 1;
+        self.position += (RECORD_HEADER_BYTES + length) as u64;
+        let mut header = [0; RECORD_HEADER_BYTES];
+        header[..4].copy_from_slice(&(length as u32).to_le_bytes());
+        header[4..].copy_from_slice(&self.last_version.to_le_bytes());
+        self.buffer.reserve(RECORD_HEADER_BYTES + length);
+        self.buffer.extend_from_slice(&header);
+        for part in parts {
+            self.buffer.extend_from_slice(part);
+        }
+        Ticket { version: self.last_version, position: self.position }
+    }
+
+    pub(super) fn take(&mut self) -> Option<Gathered> {
+        if self.is_empty() {
+            return None;
+        }
+        let next = self.spare.take().unwrap_or_else(|| vec![0; BLOCK_HEADER_BYTES]);
+        let bytes = std::mem::replace(&mut self.buffer, next);
+        let records = std::mem::replace(&mut self.records, 0);
+        Some(Gathered {
+            bytes,
+            records,
+            first_version: self.last_version + 1 - u64::from(records),
+            last_version: self.last_version,
+            position: self.position,
+        })
+    }
+
+    /// Takes a buffer that has been written back for use.
+    pub(super) fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= KEPT_CAPACITY_BYTES {
+            buffer.truncate(BLOCK_HEADER_BYTES);
+            self.spare = Some(buffer);
+        }
+    }
+}

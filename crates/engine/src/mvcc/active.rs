@@ -1,0 +1,129 @@
+//! The table of versions that snapshots stand at. Registering takes no lock.
+
+use std::ptr;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use super::Versions;
+use crate::counters::thread_slot;
+use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+
+const FREE: u64 = u64::MAX;
+const SLOTS: usize = 32;
+
+pub struct Table {
+    slots: [CachePadded<AtomicU64>; SLOTS],
+    /// Grows when all slots are taken, and never shrinks.
+    next: AtomicPtr<Table>,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table { slots: std::array::from_fn(|_| CachePadded::new(AtomicU64::new(FREE))), next: AtomicPtr::default() }
+    }
+}
+
+impl Table {
+    fn next(&self) -> Option<&Table> {
+        // SAFETY: tables are freed with the first one only.
+        unsafe { self.next.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Takes a free slot, with `version` in it.
+    fn claim(&self, version: u64) -> &AtomicU64 {
+        let mut table = self;
+        loop {
+            let start = thread_slot();
+            for step in 0..SLOTS {
+                let slot = &table.slots[(start + step) % SLOTS];
+                if slot.load(Ordering::Relaxed) == FREE
+                    && slot.compare_exchange(FREE, version, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+                {
+                    return slot;
+                }
+            }
+            if table.next().is_none() {
+                let more = Box::into_raw(Box::<Table>::default());
+                let won =
+                    table.next.compare_exchange(ptr::null_mut(), more, Ordering::AcqRel, Ordering::Acquire).is_ok();
+                if !won {
+                    // SAFETY: nobody else has seen it.
+                    drop(unsafe { Box::from_raw(more) });
+                }
+            }
+            table = table.next().expect("just made, by us or by another");
+        }
+    }
+
+    fn registered(&self) -> impl Iterator<Item = u64> {
+        std::iter::successors(Some(self), |table| table.next())
+            .flat_map(|table| table.slots.iter())
+            .map(|slot| slot.load(Ordering::SeqCst))
+            .filter(|&version| version != FREE)
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        let next = *self.next.get_mut();
+        if !next.is_null() {
+            // SAFETY: owned by this table alone.
+            drop(unsafe { Box::from_raw(next) });
+        }
+    }
+}
+
+/// Keeps all that is visible at its version readable until it is dropped.
+pub struct ActiveVersion {
+    versions: Arc<Versions>,
+    slot: *const AtomicU64,
+    version: u64,
+}
+
+// SAFETY: the slot is an atomic in a table that `versions` keeps alive.
+unsafe impl Send for ActiveVersion {}
+// SAFETY: as above.
+unsafe impl Sync for ActiveVersion {}
+
+impl ActiveVersion {
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Drop for ActiveVersion {
+    fn drop(&mut self) {
+        // SAFETY: `versions` keeps the table alive. Release: our reads are over before the slot is seen free.
+        unsafe { (*self.slot).store(FREE, Ordering::Release) };
+    }
+}
+
+impl Versions {
+    /// Registers the newest visible version.
+    ///
+    /// A pruning writer reads the visible version first and the table second; we write the table first and read the
+    /// visible version again second, all sequentially consistent. So either the writer sees our slot, or what it took
+    /// for visible is not above our version and it keeps what we can see.
+    pub fn register(self: &Arc<Versions>) -> ActiveVersion {
+        let mut version = self.visible();
+        let slot = self.table().claim(version);
+        loop {
+            let now = self.visible_in_order();
+            if now == version {
+                return ActiveVersion { versions: Arc::clone(self), slot, version };
+            }
+            version = now;
+            slot.store(version, Ordering::SeqCst);
+        }
+    }
+
+    /// All versions that a reader may stand at, ascending; the newest visible one is always among them.
+    pub fn active(&self) -> Vec<u64> {
+        let visible = self.visible_in_order();
+        let mut active: Vec<u64> = std::iter::once(visible).chain(self.table().registered()).collect();
+        active.sort_unstable();
+        active.dedup();
+        active
+    }
+}

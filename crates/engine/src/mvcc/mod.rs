@@ -1,0 +1,7 @@
+//! Commit versions: which is visible, and which somebody still reads at.
+
+mod active;
+mod versions;
+
+pub use active::ActiveVersion;
+pub use versions::{InFlight, Versions};

@@ -1,0 +1,19 @@
+//! The page file: compressed, checksummed pages of any size, written copy-on-write into free extents.
+
+mod allocator;
+mod codec;
+mod extent;
+mod file;
+mod format;
+mod header;
+mod open;
+mod superblock;
+#[cfg(test)]
+mod tests;
+
+pub use allocator::Usage;
+pub use codec::Codec;
+pub use extent::Extent;
+pub use file::{PageFile, PageFileCounters};
+pub use format::{FORMAT_VERSION, GRANULE_BYTES, PAGE_FILE_NAME, PageKind};
+pub use superblock::Superblock;

@@ -1,0 +1,120 @@
+//! What `check` and `stats` tell.
+
+use crate::core::Core;
+use crate::counters::Count;
+use crate::error::{Error, Result};
+use crate::pagefile::PAGE_FILE_NAME;
+use crate::snapshot::Progress;
+use crate::sync::Ordering;
+
+/// What a check saw, and what was wrong.
+#[derive(Clone, Debug, Default)]
+pub struct CheckReport {
+    pub families: u64,
+    pub pages: u64,
+    pub records: u64,
+    /// Of keys and values.
+    pub bytes: u64,
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub path: String,
+    pub offset: Option<u64>,
+    pub family: Option<String>,
+    pub what: String,
+}
+
+/// A figure with its unit.
+#[derive(Clone, Debug)]
+pub enum Stat {
+    Count(u64),
+    Seconds(f64),
+    Bytes(u64),
+    Text(String),
+}
+
+/// Figures by name; of the database, and of each family.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    pub database: Vec<(&'static str, Stat)>,
+    pub families: Vec<(String, Vec<(&'static str, Stat)>)>,
+}
+
+impl Core {
+    /// Walks every page of every family, in memory and on disk. `progress` counts pages.
+    pub fn check(&self, progress: Progress<'_>) -> Result<CheckReport> {
+        self.open_check()?;
+        let mut report = CheckReport::default();
+        let path = self.path.join(PAGE_FILE_NAME);
+        for family in self.all_families() {
+            report.families += 1;
+            let name = family.name.read().clone();
+            let mut problems = Vec::new();
+            let before = report.pages;
+            let mut go_on = |pages| progress(before + pages, before + pages);
+            let census = family
+                .tree
+                .verify(&mut |extent, what| problems.push((extent, what)), &mut go_on)
+                .ok_or(Error::Interrupted)?;
+            report.pages += census.pages;
+            report.records += census.records;
+            report.bytes += census.bytes;
+            report.problems.extend(problems.into_iter().map(|(offset, what)| Problem {
+                path: path.display().to_string(),
+                offset,
+                family: Some(name.clone()),
+                what,
+            }));
+        }
+        Ok(report)
+    }
+
+    pub fn stats(&self) -> Result<crate::Stats> {
+        self.open_check()?;
+        let usage = self.pages.usage();
+        let paged = self.pages.counters();
+        let logged = self.log.counters();
+        let active = self.versions.active();
+        let (checkpoints, nanoseconds, segment) = {
+            let state = self.checkpoint.lock();
+            (state.count, state.nanoseconds, state.segment)
+        };
+        let mut database = vec![
+            ("memory_used", Stat::Bytes(self.memory.used())),
+            ("memory_budget", Stat::Bytes(self.memory.budget())),
+            ("file_size", Stat::Bytes(usage.file_bytes)),
+            ("file_used", Stat::Bytes(usage.used_bytes)),
+            ("file_free", Stat::Bytes(usage.free_bytes)),
+            ("log_size", Stat::Bytes(self.log.bytes_since(segment))),
+            ("log_blocks", Stat::Count(logged.blocks)),
+            ("log_written", Stat::Bytes(logged.bytes)),
+            ("log_syncs", Stat::Count(logged.syncs)),
+            ("log_sync_time", Stat::Seconds(logged.sync_ns as f64 / 1e9)),
+            ("pages_read", Stat::Count(paged.pages_read)),
+            ("pages_read_bytes", Stat::Bytes(paged.bytes_read)),
+            ("pages_written", Stat::Count(paged.pages_written)),
+            ("pages_written_bytes", Stat::Bytes(paged.bytes_written)),
+            ("checkpoints", Stat::Count(checkpoints)),
+            ("checkpoint_time", Stat::Seconds(nanoseconds as f64 / 1e9)),
+            ("version", Stat::Count(self.versions.visible())),
+            ("oldest_snapshot_version", Stat::Count(active[0])),
+        ];
+        database.extend(self.maintenance.last_failure().map(|failure| ("last_failure", Stat::Text(failure))));
+        let families = self.all_families().into_iter().map(|family| {
+            let mut figures: Vec<(&'static str, Stat)> =
+                Count::ALL.iter().map(|&(count, name)| (name, Stat::Count(family.counters.sum(count)))).collect();
+            let writer = family.tree.writer.lock();
+            figures.push(("consolidations", Stat::Count(writer.consolidations)));
+            figures.push(("splits", Stat::Count(writer.splits)));
+            figures.push(("merges", Stat::Count(writer.merges)));
+            (family.name.read().clone(), figures)
+        });
+        Ok(Stats { database, families: families.collect() })
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,129 @@
+//! Keys as the pages see them: a shared prefix, an 8-byte head that compares like the key, and the rest.
+
+use std::cmp::Ordering;
+
+/// The first eight bytes of `suffix` as a big-endian number, zero-padded: comparing heads compares keys,
+/// except that equal heads decide nothing.
+#[inline(always)]
+pub fn head(suffix: &[u8]) -> u64 {
+    if suffix.len() >= 8 {
+        u64::from_be_bytes(suffix[..8].try_into().expect("eight bytes"))
+    } else {
+        let mut bytes = [0; 8];
+        bytes[..suffix.len()].copy_from_slice(suffix);
+        u64::from_be_bytes(bytes)
+    }
+}
+
+pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}
+
+/// The shortest key that is above `left` and not above `right`; `left < right`.
+pub fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
+    &right[..common_prefix(left, right) + 1]
+}
+
+/// Where `key` stands to all keys that begin with `prefix`; `Equal` means that it begins with it too.
+#[inline(always)]
+pub fn compare_prefix(key: &[u8], prefix: &[u8]) -> Ordering {
+    if prefix.is_empty() {
+        return Ordering::Equal;
+    }
+    if key.len() >= prefix.len() {
+        key[..prefix.len()].cmp(prefix)
+    } else {
+        match key.cmp(&prefix[..key.len()]) {
+            Ordering::Equal => Ordering::Less,
+            other => other,
+        }
+    }
+}
+
+/// Number of heads below `target`. Branch-free: the loop's length depends on the count alone.
+#[inline(always)]
+pub fn lower_bound(heads: &[u64], target: u64) -> usize {
+    let mut base = 0;
+    let mut size = heads.len();
+    if size == 0 {
+        return 0;
+    }
+    while size > 1 {
+        let half = size / 2;
+        // SAFETY: base + half <= base + size - 1, which stays within the slice by the loop's invariant.
+        let below = unsafe { *heads.get_unchecked(base + half - 1) } < target;
+        base = if below { base + half } else { base };
+        size -= half;
+    }
+    base + usize::from(heads[base] < target)
+}
+
+/// Position of the first entry not below (head, key), by heads first and by `compare` (entry against key) where
+/// they are equal; and whether that entry equals the key.
+#[inline(always)]
+pub fn search(heads: &[u64], target: u64, compare: impl Fn(usize) -> Ordering) -> (usize, bool) {
+    let mut low = lower_bound(heads, target);
+    if low == heads.len() || heads[low] != target {
+        return (low, false);
+    }
+    let mut high = low + 1;
+    if high < heads.len() && heads[high] == target {
+        high += heads[high..].partition_point(|&other| other == target);
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if compare(middle) == Ordering::Less {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    let found = low < heads.len() && heads[low] == target && compare(low) == Ordering::Equal;
+    (low, found)
+}
+
+#[inline(always)]
+pub fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, whatever the address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn heads_order_like_keys(a: Vec<u8>, b: Vec<u8>) {
+            match head(&a).cmp(&head(&b)) {
+                Ordering::Equal => {}
+                decided => prop_assert_eq!(decided, a.cmp(&b)),
+            }
+        }
+
+        #[test]
+        fn search_agrees_with_a_plain_one(mut keys in prop::collection::vec(prop::collection::vec(0u8..3, 0..12), 0..60),
+                                          key in prop::collection::vec(0u8..3, 0..12)) {
+            keys.sort();
+            let heads: Vec<u64> = keys.iter().map(|k| head(k)).collect();
+            let expected = keys.partition_point(|k| k < &key);
+            let (position, found) = search(&heads, head(&key), |i| keys[i].cmp(&key));
+            prop_assert_eq!(position, expected);
+            prop_assert_eq!(found, keys.get(expected) == Some(&key));
+        }
+
+        #[test]
+        fn separators_separate(mut a: Vec<u8>, mut b: Vec<u8>) {
+            prop_assume!(a != b);
+            if a > b { std::mem::swap(&mut a, &mut b); }
+            let between = separator(&a, &b);
+            prop_assert!(a.as_slice() < between && between <= b.as_slice());
+        }
+    }
+}

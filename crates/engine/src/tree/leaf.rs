@@ -1,0 +1,260 @@
+//! A leaf's image: one immutable allocation of sorted records, and the delta that stands beside it.
+//!
+//! ```text
+//! header (64 bytes) | heads u64 x count | offsets u32 x count | shared prefix | records
+//! ```
+//! Versions of one key are neighbours, newest first. Keys are stored without the prefix they all share.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use super::blob;
+use super::delta::Delta;
+use super::keys::{common_prefix, compare_prefix, head, prefetch, search};
+use super::record::{BLOB, Record};
+use crate::sync::{AtomicPtr, Ordering as Atomic};
+
+/// Some record has a version, an expiry or is a tombstone, so that presence alone does not answer a read.
+const GUARDED: u16 = 1;
+const BLOBS: u16 = 2;
+
+const ALIGNMENT: usize = 64;
+const HEADER: usize = 64;
+
+#[repr(C, align(64))]
+struct Header {
+    delta: AtomicPtr<u8>,
+    newest: u64,
+    count: u32,
+    bytes: u32,
+    offsets_at: u32,
+    prefix_at: u32,
+    prefix_length: u16,
+    flags: u16,
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER);
+
+/// A shared view of a leaf image; `'g` is the epoch guard (or the exclusive owner) that keeps it alive.
+#[derive(Clone, Copy)]
+pub struct Leaf<'g> {
+    at: NonNull<u8>,
+    life: PhantomData<&'g ()>,
+}
+
+impl<'g> Leaf<'g> {
+    /// # Safety
+    /// `address` must come from [`build`] and stay alive for `'g`.
+    #[inline(always)]
+    pub unsafe fn from_address(address: u64) -> Leaf<'g> {
+        // SAFETY: images are never at address zero.
+        Leaf {
+            at: unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address as usize)) },
+            life: PhantomData,
+        }
+    }
+
+    pub fn address(self) -> u64 {
+        self.at.as_ptr().expose_provenance() as u64
+    }
+
+    #[inline(always)]
+    fn header(self) -> &'g Header {
+        // SAFETY: every leaf begins with an initialised header that lives for 'g.
+        unsafe { self.at.cast::<Header>().as_ref() }
+    }
+
+    /// Fetches the lines a search will touch before their addresses are computed one from the other.
+    #[inline(always)]
+    pub fn prefetch(address: u64) {
+        let start: *const u8 = ptr::without_provenance(address as usize);
+        for line in 0..10 {
+            prefetch(start.wrapping_add(line * 64));
+        }
+    }
+
+    #[inline(always)]
+    pub fn count(self) -> usize {
+        self.header().count as usize
+    }
+
+    /// Size of the allocation, delta not counted.
+    pub fn bytes(self) -> usize {
+        self.header().bytes as usize
+    }
+
+    /// Memory that goes with the image: itself and its delta.
+    pub fn footprint(self) -> usize {
+        self.bytes() + self.delta().map_or(0, Delta::bytes)
+    }
+
+    /// Whether records have to be looked at before they count (versions, expiry, tombstones).
+    #[inline(always)]
+    pub fn is_guarded(self) -> bool {
+        self.header().flags & GUARDED != 0
+    }
+
+    /// Whether some record is not simply its key's only one for all readers. Expiry alone does not make it so.
+    pub fn holds_versions(self) -> bool {
+        self.is_guarded() && self.records().any(|record| record.version != 0 || record.is_tombstone())
+    }
+
+    pub fn has_blobs(self) -> bool {
+        self.header().flags & BLOBS != 0
+    }
+
+    /// The newest version among the records of the base; 0 when all are older than any reader.
+    pub fn newest_version(self) -> u64 {
+        self.header().newest
+    }
+
+    #[inline(always)]
+    pub fn heads(self) -> &'g [u64] {
+        // SAFETY: `count` heads follow the header.
+        unsafe { slice::from_raw_parts(self.at.as_ptr().add(HEADER).cast(), self.count()) }
+    }
+
+    #[inline(always)]
+    pub fn prefix(self) -> &'g [u8] {
+        let header = self.header();
+        // SAFETY: the header's fields are those `build` laid out.
+        unsafe { slice::from_raw_parts(self.at.as_ptr().add(header.prefix_at as usize), header.prefix_length as usize) }
+    }
+
+    #[inline(always)]
+    fn record_address(self, index: usize) -> *const u8 {
+        debug_assert!(index < self.count());
+        // SAFETY: `count` offsets stand at offsets_at, each pointing into the allocation.
+        unsafe {
+            let offsets = self.at.as_ptr().add(self.header().offsets_at as usize).cast::<u32>();
+            self.at.as_ptr().add(*offsets.add(index) as usize)
+        }
+    }
+
+    /// The record at `index`, its key without the shared prefix.
+    #[inline(always)]
+    pub fn record(self, index: usize) -> Record<'g> {
+        // SAFETY: `build` wrote a record there, and images do not change.
+        unsafe { Record::read(self.record_address(index)) }
+    }
+
+    pub fn records(self) -> impl DoubleEndedIterator<Item = Record<'g>> {
+        (0..self.count()).map(move |index| self.record(index))
+    }
+
+    /// Index of the first record whose key is not below `key`, and whether it is that key's.
+    #[inline(always)]
+    pub fn search(self, key: &[u8]) -> (usize, bool) {
+        let prefix = self.prefix();
+        match compare_prefix(key, prefix) {
+            Ordering::Less => (0, false),
+            Ordering::Greater => (self.count(), false),
+            Ordering::Equal => {
+                let suffix = &key[prefix.len()..];
+                search(self.heads(), head(suffix), |index| self.record(index).key.cmp(suffix))
+            }
+        }
+    }
+
+    /// The delta, if a write has come since the image was built.
+    #[inline(always)]
+    pub fn delta(self) -> Option<Delta<'g>> {
+        // Acquire pairs with set_delta: the delta's header is initialised before it can be seen.
+        NonNull::new(self.header().delta.load(Atomic::Acquire)).map(|at| {
+            // SAFETY: a delta lives as long as its leaf.
+            unsafe { Delta::from_pointer(at) }
+        })
+    }
+
+    /// Gives the image its delta. Only the family's writer, and once.
+    pub fn set_delta(self, delta: Delta<'g>) {
+        debug_assert!(self.delta().is_none());
+        self.header().delta.store(delta.as_pointer().as_ptr(), Atomic::Release);
+    }
+
+    /// Frees the image, its delta, and the references to blobs that they hold.
+    ///
+    /// # Safety
+    /// Nobody may use the image afterwards; call it once.
+    pub unsafe fn free(self) {
+        if self.has_blobs() {
+            for record in self.records().filter(|record| record.flags & BLOB != 0) {
+                // SAFETY: the image owned one reference for each such record.
+                unsafe { blob::drop_reference(record.value) };
+            }
+        }
+        if let Some(delta) = self.delta() {
+            // SAFETY: the delta belongs to this image alone.
+            unsafe { delta.free() };
+        }
+        // SAFETY: allocated in `build` with this layout.
+        unsafe { dealloc(self.at.as_ptr(), layout(self.bytes())) };
+    }
+}
+
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, ALIGNMENT).expect("a leaf's size is bounded by its records")
+}
+
+/// Bytes that an image of these records takes at most (the shared prefix not yet cut off).
+pub fn cost(record: &Record<'_>) -> usize {
+    12 + record.encoded_len()
+}
+
+/// Builds an image of sorted records. `shared` bytes of prefix were already cut off all keys; they are `prefix`.
+/// Takes over one blob reference for each record that has one.
+pub fn build(prefix: &[u8], records: &[Record<'_>]) -> Leaf<'static> {
+    let extra = match (records.first(), records.last()) {
+        (Some(first), Some(last)) => common_prefix(first.key, last.key),
+        _ => 0,
+    };
+    let prefix_length = if records.is_empty() { 0 } else { prefix.len() + extra };
+    let heap: usize = records.iter().map(|record| record.encoded_len() - extra).sum();
+    let offsets_at = HEADER + records.len() * 8;
+    let prefix_at = offsets_at + records.len() * 4;
+    let heap_at = prefix_at + prefix_length;
+    let bytes = (heap_at + heap).next_multiple_of(16);
+    // SAFETY: the layout has a size above zero.
+    let at = unsafe { alloc(layout(bytes)) };
+    let Some(at) = NonNull::new(at) else { handle_alloc_error(layout(bytes)) };
+    let mut flags = 0;
+    let mut newest = 0;
+    // SAFETY: every write lands inside the sizes added up above.
+    unsafe {
+        let base = at.as_ptr();
+        let heads = base.add(HEADER).cast::<u64>();
+        let offsets = base.add(offsets_at).cast::<u32>();
+        if prefix_length > 0 {
+            ptr::copy_nonoverlapping(prefix.as_ptr(), base.add(prefix_at), prefix.len());
+            ptr::copy_nonoverlapping(records[0].key.as_ptr(), base.add(prefix_at + prefix.len()), extra);
+        }
+        let mut end = heap_at;
+        for (index, record) in records.iter().enumerate() {
+            let record = Record { key: &record.key[extra..], ..*record };
+            heads.add(index).write(head(record.key));
+            offsets.add(index).write(end as u32);
+            end += record.write(base.add(end));
+            newest = newest.max(record.version);
+            if record.version != 0 || record.expiry != 0 || record.is_tombstone() {
+                flags |= GUARDED;
+            }
+            if record.flags & BLOB != 0 {
+                flags |= BLOBS;
+            }
+        }
+        base.cast::<Header>().write(Header {
+            delta: AtomicPtr::new(ptr::null_mut()),
+            newest,
+            count: records.len() as u32,
+            bytes: bytes as u32,
+            offsets_at: offsets_at as u32,
+            prefix_at: prefix_at as u32,
+            prefix_length: prefix_length as u16,
+            flags,
+        });
+    }
+    Leaf { at, life: PhantomData }
+}

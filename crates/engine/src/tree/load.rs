@@ -1,0 +1,184 @@
+//! Leaves as they are on disk, and bringing them back into memory. `docs/format.md` has the layout.
+
+use std::sync::Arc;
+
+use crossbeam_epoch::Guard;
+
+use super::Tree;
+use super::blob::Blob;
+use super::leaf::{Leaf, build, cost};
+use super::page::{Found, PageRef};
+use super::record::{BLOB, Record};
+use crate::bytes::{Reader, put_bytes, put_varint};
+use crate::counters::Count;
+use crate::error::{Error, Result};
+use crate::memory::Memory;
+use crate::pagefile::{Extent, PAGE_FILE_NAME, PageKind};
+
+const SOME_EXPIRE: u8 = 1;
+const SOME_BLOBS: u8 = 2;
+
+const RECORD_EXPIRES: u8 = 1;
+const RECORD_BLOB: u8 = 2;
+
+/// Where a blob stands on disk: its extent's bits and its length in bytes.
+pub type BlobPlace = (u64, u64);
+
+/// The payload of a leaf page: of each key the one live version, keys without their first `prefix.len()` bytes.
+/// `place` tells where the blob of a record with the `BLOB` flag was written to.
+pub fn encode_leaf(
+    prefix: &[u8],
+    records: &[Record<'_>],
+    mut place: impl FnMut(&Record<'_>) -> BlobPlace,
+    out: &mut Vec<u8>,
+) {
+    let expire = records.iter().any(|record| record.expiry != 0);
+    let blobs = records.iter().any(|record| record.flags & BLOB != 0);
+    out.clear();
+    out.reserve(records.iter().map(cost).sum());
+    out.push(SOME_EXPIRE * u8::from(expire) | SOME_BLOBS * u8::from(blobs));
+    put_varint(out, records.len() as u64);
+    put_bytes(out, prefix);
+    for record in records {
+        put_varint(out, record.key.len() as u64);
+    }
+    for record in records {
+        put_varint(out, if record.flags & BLOB != 0 { 16 } else { record.value.len() as u64 });
+    }
+    if expire || blobs {
+        for record in records {
+            out.push(RECORD_EXPIRES * u8::from(record.expiry != 0) | RECORD_BLOB * u8::from(record.flags & BLOB != 0));
+        }
+        for record in records.iter().filter(|record| record.expiry != 0) {
+            out.extend_from_slice(&record.expiry.to_le_bytes());
+        }
+    }
+    for record in records {
+        out.extend_from_slice(record.key);
+    }
+    for record in records {
+        if record.flags & BLOB != 0 {
+            let (extent, length) = place(record);
+            out.extend_from_slice(&extent.to_le_bytes());
+            out.extend_from_slice(&length.to_le_bytes());
+        } else {
+            out.extend_from_slice(record.value);
+        }
+    }
+}
+
+/// Builds the image of a leaf page's payload. `None`: the payload is no leaf.
+pub fn decode_leaf(payload: &[u8], memory: &Arc<Memory>) -> Option<Leaf<'static>> {
+    let mut reader = Reader::new(payload);
+    let flags = reader.byte()?;
+    let count = reader.size().filter(|&count| count <= reader.remaining())?;
+    let prefix = reader.bytes()?;
+    let mut key_lengths = Vec::with_capacity(count);
+    let mut value_lengths = Vec::with_capacity(count);
+    for _ in 0..count {
+        key_lengths.push(reader.size().filter(|&length| prefix.len() + length <= crate::MAX_KEY_BYTES)?);
+    }
+    for _ in 0..count {
+        value_lengths.push(reader.size()?);
+    }
+    let guarded = flags & (SOME_EXPIRE | SOME_BLOBS) != 0;
+    let record_flags = if guarded { reader.take(count)? } else { &[] };
+    let mut expiries = Vec::new();
+    for flags in record_flags {
+        expiries.push(if flags & RECORD_EXPIRES != 0 { reader.fixed64()? } else { 0 });
+    }
+    let keys = reader.take(key_lengths.iter().try_fold(0usize, |sum, &length| sum.checked_add(length))?)?;
+    let values = reader.take(value_lengths.iter().try_fold(0usize, |sum, &length| sum.checked_add(length))?)?;
+    if !reader.is_empty() {
+        return None;
+    }
+    let mut places = Vec::with_capacity(if flags & SOME_BLOBS != 0 { count } else { 0 });
+    let mut records = Vec::with_capacity(count);
+    let (mut key_end, mut value_end) = (0, 0);
+    for index in 0..count {
+        let key = &keys[key_end..key_end + key_lengths[index]];
+        let value = &values[value_end..value_end + value_lengths[index]];
+        key_end += key.len();
+        value_end += value.len();
+        if records.last().is_some_and(|last: &Record<'_>| last.key >= key) {
+            return None;
+        }
+        let is_blob = record_flags.get(index).is_some_and(|flags| flags & RECORD_BLOB != 0);
+        if is_blob {
+            let mut place = Reader::new(value);
+            let (extent, length) = (place.fixed64()?, place.fixed64()?);
+            Extent::from_bits(extent).filter(|_| place.is_empty())?;
+            places.push((index, extent, length));
+        }
+        let expiry = expiries.get(index).copied().unwrap_or(0);
+        records.push(Record { key, value, version: 0, expiry, flags: if is_blob { BLOB } else { 0 } });
+    }
+    // Only now, when nothing can fail any more, do the records own references to blobs.
+    let addresses: Vec<[u8; 8]> =
+        places.iter().map(|&(_, extent, length)| Blob::on_disk(length, extent, memory).into_value()).collect();
+    for (&(index, ..), address) in places.iter().zip(&addresses) {
+        records[index].value = address;
+    }
+    Some(build(prefix, &records))
+}
+
+impl Tree {
+    /// The image of a leaf page, read from disk where needed. The guard keeps the extent from being given to others.
+    pub fn resident<'g>(&self, page: &PageRef, guard: &'g Guard) -> Result<Leaf<'g>> {
+        loop {
+            match page.leaf(guard) {
+                Found::Hot(leaf) => return Ok(leaf),
+                Found::Cold(extent) => self.load(page, extent)?,
+            }
+        }
+    }
+
+    /// Reads a cold page into memory; somebody else may have done so meanwhile.
+    fn load(&self, page: &PageRef, extent: u64) -> Result<()> {
+        let leaf = self.read_leaf(extent)?;
+        let bytes = leaf.bytes();
+        self.around.memory.add(bytes);
+        if page.fill(extent, leaf.address()) {
+            self.around.counters.add(Count::PageLoads, 1);
+        } else {
+            self.around.memory.sub(bytes);
+            // SAFETY: it was never published.
+            unsafe { leaf.free() };
+        }
+        Ok(())
+    }
+
+    fn read_leaf(&self, extent: u64) -> Result<Leaf<'static>> {
+        let pages = &self.around.pages;
+        let damaged = |offset, what: &str| Error::Corruption {
+            path: self.around.path.join(PAGE_FILE_NAME),
+            offset,
+            what: what.into(),
+        };
+        let extent = Extent::from_bits(extent).ok_or_else(|| damaged(None, "a leaf's place is no extent"))?;
+        let mut payload = Vec::new();
+        pages.read_page(extent, PageKind::Leaf, &mut payload)?;
+        decode_leaf(&payload, &self.around.memory)
+            .ok_or_else(|| damaged(Some(extent.offset()), "the leaf page's content makes no sense"))
+    }
+
+    /// A blob's bytes, from memory or from disk.
+    pub fn read_blob<R>(&self, blob: &Blob, guard: &Guard, read: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        if let Some(data) = blob.data(guard) {
+            return Ok(read(data));
+        }
+        let damaged = |offset, what: &str| Error::Corruption {
+            path: self.around.path.join(PAGE_FILE_NAME),
+            offset,
+            what: what.into(),
+        };
+        let extent = blob.extent().and_then(Extent::from_bits);
+        let extent = extent.ok_or_else(|| damaged(None, "a long value's place is no extent"))?;
+        let mut payload = Vec::new();
+        self.around.pages.read_page(extent, PageKind::Blob, &mut payload)?;
+        if payload.len() as u64 != blob.len() {
+            return Err(damaged(Some(extent.offset()), "a long value has not the length its record says"));
+        }
+        Ok(read(&payload))
+    }
+}

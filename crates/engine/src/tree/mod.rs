@@ -1,0 +1,152 @@
+//! The versioned B+tree of one family: readers take no lock, one writer at a time changes it.
+
+mod blob;
+mod cursor;
+mod delta;
+mod gather;
+mod inner;
+mod keys;
+mod leaf;
+mod load;
+mod page;
+mod read;
+mod record;
+mod verify;
+mod walk;
+mod write;
+
+pub use blob::Blob;
+pub use cursor::{Columns, Cursor, Fetched, Limit, Rows};
+pub use gather::{gather, view};
+use inner::Inner;
+pub use inner::{Child, build as build_inner};
+pub use keys::head;
+use leaf::{Leaf, build as build_leaf};
+pub use load::encode_leaf;
+pub use page::{DIRTY, EXPIRING, Found, PageRef, REFERENCED, RETIRED};
+pub use read::{AsOf, Lookup};
+pub use record::{BLOB, Record, TOMBSTONE};
+pub use walk::Bottom;
+pub use write::{Writer, retire_leaf};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam_epoch::Guard;
+
+use crate::clock::Clock;
+use crate::counters::FamilyCounters;
+use crate::memory::Memory;
+use crate::mvcc::Versions;
+use crate::pagefile::PageFile;
+use crate::sync::{AtomicBool, AtomicPtr, Mutex, Ordering};
+use crate::tunables::FamilySettings;
+
+/// What a tree needs of the database around it.
+pub struct Surroundings {
+    pub versions: Arc<Versions>,
+    pub pages: Arc<PageFile>,
+    pub memory: Arc<Memory>,
+    pub settings: Arc<FamilySettings>,
+    pub clock: Clock,
+    pub counters: Arc<FamilyCounters>,
+    /// The database's folder, for messages.
+    pub path: PathBuf,
+}
+
+pub struct Tree {
+    root: AtomicPtr<PageRef>,
+    pub writer: Mutex<Writer>,
+    /// False as long as no leaf was ever out of memory, which spares writers looking.
+    may_be_cold: AtomicBool,
+    around: Surroundings,
+}
+
+// SAFETY: pages and images are shared by atomics and freed through the epoch; all changes happen under `writer`.
+unsafe impl Send for Tree {}
+// SAFETY: as above.
+unsafe impl Sync for Tree {}
+
+impl Tree {
+    pub fn empty(around: Surroundings) -> Tree {
+        let leaf = build_leaf(&[], &[]);
+        around.memory.add(leaf.bytes());
+        Tree::with_root(PageRef::hot(leaf.address(), 0), around)
+    }
+
+    pub fn with_root(root: Box<PageRef>, around: Surroundings) -> Tree {
+        let may_be_cold = AtomicBool::new(root.extent() != 0);
+        Tree { root: AtomicPtr::new(Box::into_raw(root)), writer: Mutex::new(Writer::default()), may_be_cold, around }
+    }
+
+    pub fn may_be_cold(&self) -> bool {
+        self.may_be_cold.load(Ordering::Relaxed)
+    }
+
+    /// Before the first eviction, under the lock.
+    pub fn expect_cold(&self) {
+        self.may_be_cold.store(true, Ordering::Relaxed);
+    }
+
+    pub fn around(&self) -> &Surroundings {
+        &self.around
+    }
+
+    #[inline(always)]
+    pub fn root<'g>(&self, _guard: &'g Guard) -> &'g PageRef {
+        // SAFETY: the root is never null, and a replaced one is freed through the epoch.
+        unsafe { &*self.root.load(Ordering::Acquire) }
+    }
+
+    fn set_root(&self, page: *const PageRef) {
+        self.root.store(page.cast_mut(), Ordering::Release);
+    }
+
+    /// Puts an empty root in the place of the whole tree and frees the rest once no reader can be in it.
+    pub fn clear(&self, guard: &Guard) {
+        let _writer = self.writer.lock();
+        let leaf = build_leaf(&[], &[]);
+        let old = self.root.swap(Box::into_raw(PageRef::hot(leaf.address(), 0)), Ordering::AcqRel);
+        let memory = Arc::clone(&self.around.memory);
+        let old = old.expose_provenance();
+        // SAFETY: the old tree is unreachable but for readers pinned before the swap.
+        unsafe {
+            guard.defer_unchecked(move || free_page(std::ptr::with_exposed_provenance_mut(old), &memory));
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has the tree any more.
+        unsafe { free_page(*self.root.get_mut(), &self.around.memory) };
+    }
+}
+
+/// Frees a page, its image and all below it.
+///
+/// # Safety
+/// Nobody may reach the page any more.
+unsafe fn free_page(page: *mut PageRef, memory: &Memory) {
+    // SAFETY: pages are boxed, and the caller gives this one up.
+    let page = unsafe { Box::from_raw(page) };
+    let Some(address) = page.address() else { return };
+    if page.level() == 0 {
+        // SAFETY: the image goes with its page.
+        unsafe {
+            let leaf = Leaf::from_address(address);
+            memory.sub(leaf.footprint());
+            leaf.free();
+        }
+    } else {
+        // SAFETY: as above.
+        unsafe {
+            let inner = Inner::from_address(address);
+            for index in 0..inner.count() {
+                free_page(std::ptr::from_ref(inner.child(index)).cast_mut(), memory);
+            }
+            memory.sub(inner.bytes());
+            inner.free();
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Changing the tree: appends to deltas, new images, splits and merges. All of it under the family's lock.
+//!
+//! A structural change builds new pages beside the old ones and becomes visible by one store, of the lowest image or
+//! root that holds both sides. Readers that are already past that point go on in the old pages, which do not change any
+//! more and hold all that was visible when those readers started.
+
+use std::ops::Range;
+use std::ptr;
+
+use crossbeam_epoch::Guard;
+
+use super::Tree;
+use super::blob;
+use super::delta::Delta;
+use super::gather::{Gathered, Horizon, gather, prune};
+use super::inner::{Child, Inner, build as build_inner};
+use super::keys::separator;
+use super::leaf::{Leaf, build as build_leaf, cost};
+use super::page::{DIRTY, Found, PageRef, REFERENCED, RETIRED};
+use super::record::{BLOB, Record};
+use crate::error::Result;
+use crate::memory::Memory;
+
+/// Children of an inner page at most, and at least (but for the root).
+const FAN_OUT: usize = 192;
+const LEAST_FAN_OUT: usize = FAN_OUT / 4;
+
+/// The state that the holder of the family's lock owns.
+#[derive(Default)]
+pub struct Writer {
+    /// Extents (bits) of pages and blobs that left the newest tree; given back after the checkpoint that no longer
+    /// refers to them.
+    pub retired: Vec<u64>,
+    pub consolidations: u64,
+    pub splits: u64,
+    pub merges: u64,
+}
+
+/// From the root down: a page, its image, and the child taken.
+struct Step<'g> {
+    page: &'g PageRef,
+    inner: Inner<'g>,
+    index: usize,
+}
+
+struct Path<'g> {
+    steps: Vec<Step<'g>>,
+    page: &'g PageRef,
+}
+
+impl Path<'_> {
+    fn is_rightmost(&self) -> bool {
+        self.steps.iter().all(|step| step.index + 1 == step.inner.count())
+    }
+
+    /// Whether `key`, which is not below this leaf, belongs to it.
+    fn covers(&self, key: &[u8]) -> bool {
+        let bound = self.steps.iter().rev().find(|step| step.index + 1 < step.inner.count());
+        bound.is_none_or(|step| step.inner.is_below(step.index, key))
+    }
+
+    /// The lowest key that the leaf may hold.
+    fn low(&self) -> Vec<u8> {
+        let bound = self.steps.iter().rev().find(|step| step.index > 0);
+        bound.map_or_else(Vec::new, |step| step.inner.separator(step.index - 1))
+    }
+}
+
+impl Tree {
+    fn path<'g>(&self, key: &[u8], guard: &'g Guard) -> Path<'g> {
+        let mut page = self.root(guard);
+        let mut steps = Vec::with_capacity(page.level());
+        while page.level() > 0 {
+            let inner = page.inner(guard);
+            let index = inner.find(key);
+            steps.push(Step { page, inner, index });
+            page = inner.child(index);
+        }
+        Path { steps, page }
+    }
+
+    /// Brings the leaf of `key` into memory, so that a later `apply` under the same lock cannot fail.
+    pub fn make_resident(&self, key: &[u8], guard: &Guard) -> Result<()> {
+        let page = self.path(key, guard).page;
+        self.resident(page, guard).map(drop)
+    }
+
+    /// Applies changes with whole keys, sorted, one a key, all of one version that is newer than all in the tree.
+    /// Their leaves must be in memory. Takes over one blob reference for each change that has one.
+    pub fn apply(&self, writer: &mut Writer, changes: &[Record<'_>], guard: &Guard) {
+        let mut rest = changes;
+        while let Some(first) = rest.first() {
+            let path = self.path(first.key, guard);
+            let Found::Hot(leaf) = path.page.leaf(guard) else {
+                unreachable!("the leaf was made resident and the evictor needs the lock that we hold")
+            };
+            let own = 1 + rest[1..].iter().take_while(|change| path.covers(change.key)).count();
+            let (mine, others) = rest.split_at(own);
+            rest = others;
+            path.page.set(DIRTY | REFERENCED);
+            if !self.append(leaf, mine) {
+                self.rebuild(writer, path, leaf, mine, guard);
+            }
+        }
+    }
+
+    /// Adds the changes to the leaf's delta, if there is room for all of them.
+    fn append(&self, leaf: Leaf<'_>, changes: &[Record<'_>]) -> bool {
+        let settings = &self.around.settings;
+        let capacity = settings.delta_records();
+        if changes.len() > capacity {
+            return false;
+        }
+        let delta = match leaf.delta() {
+            Some(delta) => delta,
+            None => {
+                let size: usize = changes.iter().map(Record::encoded_len).sum();
+                let room = (size / changes.len() + 16) * capacity;
+                if changes.len() * 2 > capacity || size * 4 > settings.leaf_bytes() {
+                    return false;
+                }
+                let delta = Delta::allocate(capacity, room.min(settings.leaf_bytes()), leaf.prefix().len());
+                self.around.memory.add(delta.bytes());
+                leaf.set_delta(delta);
+                delta
+            }
+        };
+        // SAFETY: the caller holds the family's lock.
+        let append = |change| unsafe { delta.append(change) };
+        match changes {
+            [change] => append(change),
+            _ => delta.has_room(changes) && changes.iter().all(append),
+        }
+    }
+
+    fn horizon(&self) -> Horizon {
+        Horizon { active: self.around.versions.active(), now: self.around.clock.now() }
+    }
+
+    /// What stays of a leaf and the changes to it, whole extents of dropped blobs noted in `writer`.
+    fn surviving<'g>(&self, writer: &mut Writer, gathered: &mut Gathered<'g>) {
+        prune(&mut gathered.records, &self.horizon(), |record| {
+            if record.flags & BLOB != 0 {
+                // SAFETY: the record is alive: its leaf is, or the change that brings it.
+                writer.retired.extend(unsafe { blob::from_value(record.value) }.drop_extent());
+            }
+        });
+    }
+
+    fn rebuild(&self, writer: &mut Writer, path: Path<'_>, leaf: Leaf<'_>, extras: &[Record<'_>], guard: &Guard) {
+        writer.consolidations += 1;
+        let mut scratch = Vec::new();
+        let length = leaf.delta().map_or(0, Delta::len);
+        let mut gathered = gather(leaf, length, extras, &mut scratch);
+        let appended = path.is_rightmost() && is_append(leaf, &gathered);
+        self.surviving(writer, &mut gathered);
+        let size: usize = gathered.records.iter().map(cost).sum();
+        let target = self.around.settings.leaf_bytes();
+        if size > target && gathered.records.len() > 1 {
+            let pieces = divide(&gathered.records, size, target, appended);
+            if pieces.len() > 1 {
+                writer.splits += 1;
+                let leaves = self.leaves(gathered.prefix, &gathered.records, &pieces, path.low());
+                self.take_over_blobs(&gathered.records, extras);
+                let index = path.steps.last().map_or(0, |step| step.index);
+                self.replace(writer, &path.steps, index..index + 1, leaves, guard);
+                return self.retire(writer, path.page, guard);
+            }
+        } else if size < target / 4 && !path.steps.is_empty() {
+            return self.merge(writer, path, gathered, extras, size, guard);
+        }
+        self.publish(path.page, &gathered, extras, guard);
+    }
+
+    /// Gives a leaf page a new image of the gathered records.
+    fn publish(&self, page: &PageRef, gathered: &Gathered<'_>, extras: &[Record<'_>], guard: &Guard) {
+        let new = build_leaf(gathered.prefix, &gathered.records);
+        self.take_over_blobs(&gathered.records, extras);
+        self.around.memory.add(new.bytes());
+        let old = page.publish(new.address());
+        // SAFETY: the word was a leaf's address, and nobody but pinned readers has it any more.
+        unsafe { retire_leaf(old, &self.around.memory, guard) };
+    }
+
+    /// Every record of a new image holds a reference to its blob; the changes give up those they came with.
+    fn take_over_blobs(&self, records: &[Record<'_>], extras: &[Record<'_>]) {
+        // SAFETY: all of these records are alive, and each owns a reference.
+        unsafe {
+            for record in records.iter().filter(|record| record.flags & BLOB != 0) {
+                blob::add_reference(record.value);
+            }
+            for record in extras.iter().filter(|record| record.flags & BLOB != 0) {
+                blob::drop_reference(record.value);
+            }
+        }
+    }
+
+    fn leaves(&self, prefix: &[u8], records: &[Record<'_>], pieces: &[Range<usize>], low: Vec<u8>) -> Vec<Child> {
+        let mut low = Some(low);
+        pieces
+            .iter()
+            .map(|piece| {
+                let low = low.take().unwrap_or_else(|| {
+                    let between = separator(records[piece.start - 1].key, records[piece.start].key);
+                    [prefix, between].concat()
+                });
+                let leaf = build_leaf(prefix, &records[piece.clone()]);
+                self.around.memory.add(leaf.bytes());
+                Child { low, page: Box::into_raw(PageRef::hot(leaf.address(), 0)) }
+            })
+            .collect()
+    }
+
+    /// An under-full leaf takes in its neighbour, or borrows from it when both do not fit one page.
+    fn merge(
+        &self,
+        writer: &mut Writer,
+        path: Path<'_>,
+        mine: Gathered<'_>,
+        extras: &[Record<'_>],
+        size: usize,
+        guard: &Guard,
+    ) {
+        let step = path.steps.last().expect("the caller saw a parent");
+        let index = step.index;
+        let other = if index > 0 { index - 1 } else { index + 1 };
+        if other >= step.inner.count() {
+            return self.publish(path.page, &mine, extras, guard);
+        }
+        let sibling = step.inner.child(other);
+        let Ok(neighbour) = self.resident(sibling, guard) else {
+            // The neighbour cannot be read; that is its readers' to hear of. An under-full page is no damage.
+            return self.publish(path.page, &mine, extras, guard);
+        };
+        let mut scratch = Vec::new();
+        let mut theirs = gather(neighbour, neighbour.delta().map_or(0, Delta::len), &[], &mut scratch);
+        self.surviving(writer, &mut theirs);
+        let mut keys = Vec::new();
+        let (first, second) = if other < index { (&theirs, &mine) } else { (&mine, &theirs) };
+        for part in [first, second] {
+            for record in &part.records {
+                keys.extend_from_slice(part.prefix);
+                keys.extend_from_slice(record.key);
+            }
+        }
+        let mut end = 0;
+        let records: Vec<Record<'_>> = [first, second]
+            .into_iter()
+            .flat_map(|part| part.records.iter().map(|record| (part.prefix.len(), record)))
+            .map(|(prefix, record)| {
+                let start = end;
+                end += prefix + record.key.len();
+                Record { key: &keys[start..end], ..*record }
+            })
+            .collect();
+        let target = self.around.settings.leaf_bytes();
+        let total = size + theirs.records.iter().map(cost).sum::<usize>();
+        let pieces = if total > target * 3 / 4 { halve(&records, total) } else { vec![0..records.len()] };
+        writer.merges += 1;
+        let low_index = index.min(other);
+        let low = if low_index > 0 { step.inner.separator(low_index - 1) } else { low_of(&path.steps) };
+        let leaves = self.leaves(&[], &records, &pieces, low);
+        self.take_over_blobs(&records, extras);
+        self.replace(writer, &path.steps, low_index..low_index + 2, leaves, guard);
+        self.retire(writer, path.page, guard);
+        self.retire(writer, sibling, guard);
+    }
+
+    /// Puts `new` pages in the place of the children `range` of the last step, splitting and merging upwards as far as that
+    /// goes. The store that publishes it all is the last thing that happens.
+    fn replace(&self, writer: &mut Writer, steps: &[Step<'_>], range: Range<usize>, new: Vec<Child>, guard: &Guard) {
+        let Some((step, above)) = steps.split_last() else {
+            return self.replace_root(new);
+        };
+        let level = step.page.level();
+        let mut children = step.inner.children(&low_of(steps));
+        children.splice(range, new);
+        if above.is_empty() && children.len() == 1 {
+            self.set_root(children[0].page);
+            return self.retire(writer, step.page, guard);
+        }
+        if children.len() > FAN_OUT {
+            let pages = even_chunks(children.len()).map(|piece| self.inner_page(level, &children[piece])).collect();
+            let index = above.last().map_or(0, |parent| parent.index);
+            self.replace(writer, above, index..index + 1, pages, guard);
+            return self.retire(writer, step.page, guard);
+        }
+        if children.len() < LEAST_FAN_OUT {
+            if let Some(parent) = above.last().filter(|parent| parent.inner.count() > 1) {
+                return self.merge_inner(writer, step, above, parent, children, guard);
+            }
+        }
+        let image = build_inner(level, &children);
+        self.around.memory.add(image.bytes());
+        step.page.set(DIRTY);
+        let old = step.page.publish(image.address());
+        // SAFETY: the word was an inner image's address, and nobody but pinned readers has it any more.
+        unsafe { retire_inner(old, &self.around.memory, guard) };
+    }
+
+    /// An inner page with too few children takes in its neighbour's, or shares them evenly with it.
+    fn merge_inner(
+        &self,
+        writer: &mut Writer,
+        step: &Step<'_>,
+        above: &[Step<'_>],
+        parent: &Step<'_>,
+        mine: Vec<Child>,
+        guard: &Guard,
+    ) {
+        let level = step.page.level();
+        let first = parent.index.saturating_sub(1);
+        let other = if parent.index > 0 { first } else { 1 };
+        let sibling = parent.inner.child(other);
+        let low = if other > 0 { parent.inner.separator(other - 1) } else { low_of(above) };
+        let theirs = sibling.inner(guard).children(&low);
+        let all = if other < parent.index { [theirs, mine].concat() } else { [mine, theirs].concat() };
+        let middle = if all.len() > FAN_OUT * 3 / 4 { all.len() / 2 } else { all.len() };
+        let pages = [&all[..middle], &all[middle..]];
+        let pages =
+            pages.into_iter().filter(|half| !half.is_empty()).map(|half| self.inner_page(level, half)).collect();
+        self.replace(writer, above, first..first + 2, pages, guard);
+        self.retire(writer, step.page, guard);
+        self.retire(writer, sibling, guard);
+    }
+
+    fn inner_page(&self, level: usize, children: &[Child]) -> Child {
+        let image = build_inner(level, children);
+        self.around.memory.add(image.bytes());
+        Child { low: children[0].low.clone(), page: Box::into_raw(PageRef::hot(image.address(), level)) }
+    }
+
+    fn replace_root(&self, mut pages: Vec<Child>) {
+        while pages.len() > 1 {
+            // SAFETY: these pages are not published yet, or stay published.
+            let level = unsafe { (*pages[0].page).level() } + 1;
+            pages = even_chunks(pages.len()).map(|piece| self.inner_page(level, &pages[piece])).collect();
+        }
+        self.set_root(pages[0].page);
+    }
+
+    /// A page has left the tree: its extent goes back after the next checkpoint, its memory after its last reader.
+    fn retire(&self, writer: &mut Writer, page: &PageRef, guard: &Guard) {
+        page.set(RETIRED);
+        writer.retired.extend(Some(page.extent()).filter(|&extent| extent != 0));
+        let level = page.level();
+        if let Some(address) = page.address() {
+            // SAFETY: still alive, as we are pinned.
+            let bytes = unsafe {
+                if level == 0 { Leaf::from_address(address).footprint() } else { Inner::from_address(address).bytes() }
+            };
+            self.around.memory.sub(bytes);
+        }
+        let page = ptr::from_ref(page).expose_provenance();
+        // SAFETY: no image that is still published names the page, so only pinned readers can hold it; inner pages do
+        // not own their children, which live on in the pages that replaced this one.
+        unsafe {
+            guard.defer_unchecked(move || {
+                let page = Box::from_raw(ptr::with_exposed_provenance_mut::<PageRef>(page));
+                match page.address() {
+                    Some(address) if level == 0 => Leaf::from_address(address).free(),
+                    Some(address) => Inner::from_address(address).free(),
+                    None => {}
+                }
+            });
+        }
+    }
+
+    /// Builds a leaf's image anew without its delta and without what nobody can read any more. Under the lock.
+    pub fn consolidate(&self, writer: &mut Writer, page: &PageRef, leaf: Leaf<'_>, guard: &Guard) {
+        let mut scratch = Vec::new();
+        let mut gathered = gather(leaf, leaf.delta().map_or(0, Delta::len), &[], &mut scratch);
+        self.surviving(writer, &mut gathered);
+        self.publish(page, &gathered, &[], guard);
+    }
+}
+
+/// The lowest key of the last step's page.
+fn low_of(steps: &[Step<'_>]) -> Vec<u8> {
+    let above = &steps[..steps.len().saturating_sub(1)];
+    let bound = above.iter().rev().find(|step| step.index > 0);
+    bound.map_or_else(Vec::new, |step| step.inner.separator(step.index - 1))
+}
+
+/// Whether all changes stand behind the base, as they do when keys only grow.
+fn is_append(leaf: Leaf<'_>, gathered: &Gathered<'_>) -> bool {
+    let count = leaf.count();
+    count == 0 || ptr::eq(gathered.records[count - 1].value, leaf.record(count - 1).value)
+}
+
+/// Cuts `0..count` children into as many pages as it takes, three quarters full or so.
+fn even_chunks(count: usize) -> impl Iterator<Item = Range<usize>> {
+    let pieces = if count <= FAN_OUT { 1 } else { (count * 4).div_ceil(FAN_OUT * 3).max(2) };
+    (0..pieces).map(move |piece| piece * count / pieces..(piece + 1) * count / pieces)
+}
+
+/// Cuts sorted records into leaves. Versions of one key stay together.
+fn divide(records: &[Record<'_>], total: usize, target: usize, appended: bool) -> Vec<Range<usize>> {
+    let share = if appended { target } else { total.div_ceil((total * 4).div_ceil(target * 3).max(2)) };
+    let mut pieces = Vec::new();
+    let (mut start, mut size) = (0, 0);
+    for (index, record) in records.iter().enumerate() {
+        let more = cost(record);
+        let room = if appended { size + more <= share } else { size < share };
+        if index > start && !room && records[index - 1].key != record.key {
+            pieces.push(start..index);
+            (start, size) = (index, 0);
+        }
+        size += more;
+    }
+    pieces.push(start..records.len());
+    pieces
+}
+
+fn halve(records: &[Record<'_>], total: usize) -> Vec<Range<usize>> {
+    let mut size = 0;
+    for index in 1..records.len() {
+        size += cost(&records[index - 1]);
+        if size * 2 >= total && records[index - 1].key != records[index].key {
+            return vec![0..index, index..records.len()];
+        }
+    }
+    vec![0..records.len()]
+}
+
+/// # Safety
+/// `address` must be a leaf image's that no page names any more.
+pub unsafe fn retire_leaf(address: u64, memory: &Memory, guard: &Guard) {
+    // SAFETY: by the caller's word only pinned readers still have it.
+    unsafe {
+        memory.sub(Leaf::from_address(address).footprint());
+        guard.defer_unchecked(move || Leaf::from_address(address).free());
+    }
+}
+
+/// # Safety
+/// As `retire_leaf`, of an inner image.
+unsafe fn retire_inner(address: u64, memory: &Memory, guard: &Guard) {
+    // SAFETY: as above.
+    unsafe {
+        memory.sub(Inner::from_address(address).bytes());
+        guard.defer_unchecked(move || Inner::from_address(address).free());
+    }
+}
