@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::page_tree::{Entry, encode_inner};
 use crate::pagefile::{Codec, Extent, PageKind, Superblock};
+use crate::pause::{Point, point};
 use crate::sync::Ordering;
 use crate::tree::{BLOB, Blob, Bottom, DIRTY, EXPIRING, PageRef, RETIRED, Record, encode_leaf, gather, view};
 
@@ -78,6 +79,7 @@ impl Core {
         self.versions.wait_visible(last)?;
         let active = self.versions.register();
         let version = active.version();
+        point(Point::CheckpointStarted);
         let mut blobs = take(&mut state.blobs);
         let mut run = Run {
             core: self,
@@ -97,6 +99,7 @@ impl Core {
             state.doomed.extend(freed.into_iter().chain(orphans).chain(structure));
             return Err(error);
         }
+        point(Point::CheckpointCommitted);
         let guard = epoch::pin();
         for family in state.dropped.drain(..) {
             family.tree.clear(&guard);
@@ -111,6 +114,7 @@ impl Core {
         state.count += 1;
         state.nanoseconds += started.elapsed().as_nanos() as u64;
         self.log.remove_before(segment)?;
+        point(Point::CheckpointDone);
         guard.flush();
         drop(guard);
         self.pages.shrink().map(drop)
@@ -143,6 +147,7 @@ impl Run<'_> {
         }
         let extent = self.core.pages.write_page(PageKind::Catalogue, Codec::Lz4, &catalogue.encode())?;
         self.structure.push(extent.to_bits());
+        point(Point::CheckpointPagesWritten);
         let superblock = Superblock {
             sequence: 0,
             version: self.version,
@@ -255,6 +260,7 @@ impl Run<'_> {
             });
         }
         let entry = self.inner(1, &entries)?;
+        point(Point::CheckpointInnerWritten);
         let _writer = family.tree.writer.lock();
         let current = bottom.inner.is_some_and(|inner| page.address() == Some(inner.address()));
         if whole && current && !page.is(RETIRED) {
@@ -312,7 +318,9 @@ impl Run<'_> {
         }
         let expiring = records.iter().any(|record| record.expiry != 0);
         let entry = Entry { low: Vec::new(), extent, records: records.len() as u64, expiring, blobs };
+        point(Point::CheckpointLeafWritten);
         let mut writer = family.tree.writer.lock();
+        point(Point::CheckpointLeafLocked);
         if cut.is_some() || page.is(RETIRED) {
             // The page in the tree is not what was written; it has to be written again.
             page.set(DIRTY);

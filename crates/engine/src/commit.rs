@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::log::Ticket;
 use crate::mvcc::InFlight;
+use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::sync::MutexGuard;
 use crate::tree::{AsOf, BLOB, Blob, Columns, Cursor, Limit, Lookup, Record, Rows, TOMBSTONE, Tree, Writer};
@@ -75,6 +76,7 @@ impl Core {
             return Ok(None);
         }
         let Some(mut writer) = lock(&family.tree, wait) else { return Ok(None) };
+        point(Point::CommitLocked);
         family.usable()?;
         let guard = epoch::pin();
         loop {
@@ -89,6 +91,7 @@ impl Core {
         single(&Operation::Delete { family: family.id, key }, &mut head);
         let Some(ticket) = self.log_append(&[&head, key], wait)? else { return Ok(None) };
         let in_flight = self.versions.in_flight(ticket.version);
+        point(Point::CommitLogged);
         let record = Record { key, value: &[], version: ticket.version, expiry: 0, flags: TOMBSTONE };
         family.tree.apply(&mut writer, &[record], &guard);
         drop((writer, guard));
@@ -114,6 +117,7 @@ impl Core {
             return Ok(None);
         }
         let Some(mut writer) = lock(&family.tree, wait) else { return Ok(None) };
+        point(Point::CommitLocked);
         family.usable()?;
         let guard = epoch::pin();
         if family.tree.may_be_cold() {
@@ -126,6 +130,7 @@ impl Core {
         single(operation, &mut head);
         let Some(ticket) = self.log_append(&[&head, last], wait)? else { return Ok(None) };
         let in_flight = self.versions.in_flight(ticket.version);
+        point(Point::CommitLogged);
         apply(&family.tree, &mut writer, ticket.version, &guard);
         Ok(Some((ticket, in_flight)))
     }
@@ -136,11 +141,14 @@ impl Core {
 
     /// The commit is in the trees: makes it durable if it has to be, and visible.
     pub fn settle(&self, ticket: Ticket, in_flight: InFlight<'_>) -> Result<()> {
+        point(Point::CommitApplied);
         if self.durability == Durability::Sync {
             // Whether it is on disk is not known, so nothing may be built on it: the database has to be opened anew.
             self.log.wait_durable(ticket.position).inspect_err(|error| self.log.poison(&error.to_string()))?;
         }
+        point(Point::CommitDurable);
         in_flight.finish();
+        point(Point::CommitFinished);
         self.versions.wait_visible(ticket.version)
     }
 
@@ -162,6 +170,7 @@ impl Core {
         families.dedup_by_key(|family| family.id);
         let mut writers: Vec<MutexGuard<'_, Writer>> =
             families.iter().map(|family| family.tree.writer.lock()).collect();
+        point(Point::CommitLocked);
         families.iter().try_for_each(|family| family.usable())?;
         let guard = epoch::pin();
         let mut expanded = Expanded::default();
@@ -182,8 +191,10 @@ impl Core {
         }
         let ticket = self.log.append(&[&batch.payload])?;
         let in_flight = self.versions.in_flight(ticket.version);
+        point(Point::CommitLogged);
         for ((family, plan), writer) in families.iter().zip(&plans).zip(&mut writers) {
             apply_plan(family, writer, plan, ticket.version, &guard);
+            point(Point::CommitAppliedToOneFamily);
         }
         drop((writers, guard));
         self.settle(ticket, in_flight)?;

@@ -22,6 +22,8 @@ mod mvcc;
 mod open;
 mod page_tree;
 mod pagefile;
+#[doc(hidden)]
+pub mod pause;
 mod range;
 mod report;
 mod snapshot;

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::counters::Count;
 use crate::error::Result;
 use crate::family::FamilyCore;
+use crate::pause::{Point, point};
 use crate::sync::{Condvar, Mutex};
 use crate::tree::{DIRTY, Found, REFERENCED, retire_leaf};
 
@@ -156,6 +157,7 @@ impl Core {
         loop {
             let guard = epoch::pin();
             let mut writer = family.tree.writer.lock();
+            point(Point::EvictionLocked);
             let bottom = family.tree.bottom(key, &guard);
             for (_, page) in bottom.leaves() {
                 if page.is(DIRTY) || page.extent() == 0 || !matches!(page.leaf(&guard), Found::Hot(_)) {
@@ -177,6 +179,7 @@ impl Core {
                         family.tree.expect_cold();
                         if let Some(address) = page.evict() {
                             family.counters.add(Count::Evictions, 1);
+                            point(Point::LeafEvicted);
                             // SAFETY: the page no longer names the image.
                             unsafe { retire_leaf(address, &self.memory, &guard) };
                         }

@@ -20,6 +20,7 @@ use super::page::{DIRTY, Found, PageRef, REFERENCED, RETIRED};
 use super::record::{BLOB, Record};
 use crate::error::Result;
 use crate::memory::Memory;
+use crate::pause::{Point, point};
 
 /// Children of an inner page at most, and at least (but for the root).
 const FAN_OUT: usize = 192;
@@ -98,9 +99,11 @@ impl Tree {
             let (mine, others) = rest.split_at(own);
             rest = others;
             path.page.set(DIRTY | REFERENCED);
+            point(Point::AppendStarted);
             if !self.append(leaf, mine) {
                 self.rebuild(writer, path, leaf, mine, guard);
             }
+            point(Point::AppendDone);
         }
     }
 
@@ -163,7 +166,9 @@ impl Tree {
                 let leaves = self.leaves(gathered.prefix, &gathered.records, &pieces, path.low());
                 self.take_over_blobs(&gathered.records, extras);
                 let index = path.steps.last().map_or(0, |step| step.index);
+                point(Point::SplitBuilt);
                 self.replace(writer, &path.steps, index..index + 1, leaves, guard);
+                point(Point::SplitPublished);
                 return self.retire(writer, path.page, guard);
             }
         } else if size < target / 4 && !path.steps.is_empty() {
@@ -177,7 +182,9 @@ impl Tree {
         let new = build_leaf(gathered.prefix, &gathered.records);
         self.take_over_blobs(&gathered.records, extras);
         self.around.memory.add(new.bytes());
+        point(Point::ImageBuilt);
         let old = page.publish(new.address());
+        point(Point::ImagePublished);
         // SAFETY: the word was a leaf's address, and nobody but pinned readers has it any more.
         unsafe { retire_leaf(old, &self.around.memory, guard) };
     }
@@ -261,7 +268,9 @@ impl Tree {
         let low = if low_index > 0 { step.inner.separator(low_index - 1) } else { low_of(&path.steps) };
         let leaves = self.leaves(&[], &records, &pieces, low);
         self.take_over_blobs(&records, extras);
+        point(Point::MergeBuilt);
         self.replace(writer, &path.steps, low_index..low_index + 2, leaves, guard);
+        point(Point::MergePublished);
         self.retire(writer, path.page, guard);
         self.retire(writer, sibling, guard);
     }
@@ -277,6 +286,7 @@ impl Tree {
         children.splice(range, new);
         if above.is_empty() && children.len() == 1 {
             self.set_root(children[0].page);
+            point(Point::RootShrunk);
             return self.retire(writer, step.page, guard);
         }
         if children.len() > FAN_OUT {
@@ -293,7 +303,9 @@ impl Tree {
         let image = build_inner(level, &children);
         self.around.memory.add(image.bytes());
         step.page.set(DIRTY);
+        point(Point::InnerBuilt);
         let old = step.page.publish(image.address());
+        point(Point::InnerPublished);
         // SAFETY: the word was an inner image's address, and nobody but pinned readers has it any more.
         unsafe { retire_inner(old, &self.around.memory, guard) };
     }
@@ -319,6 +331,7 @@ impl Tree {
         let pages = [&all[..middle], &all[middle..]];
         let pages =
             pages.into_iter().filter(|half| !half.is_empty()).map(|half| self.inner_page(level, half)).collect();
+        point(Point::InnerMergeBuilt);
         self.replace(writer, above, first..first + 2, pages, guard);
         self.retire(writer, step.page, guard);
         self.retire(writer, sibling, guard);
@@ -336,12 +349,14 @@ impl Tree {
             let level = unsafe { (*pages[0].page).level() } + 1;
             pages = even_chunks(pages.len()).map(|piece| self.inner_page(level, &pages[piece])).collect();
         }
+        point(Point::RootBuilt);
         self.set_root(pages[0].page);
     }
 
     /// A page has left the tree: its extent goes back after the next checkpoint, its memory after its last reader.
     fn retire(&self, writer: &mut Writer, page: &PageRef, guard: &Guard) {
         page.set(RETIRED);
+        point(Point::PageRetired);
         writer.retired.extend(Some(page.extent()).filter(|&extent| extent != 0));
         let level = page.level();
         if let Some(address) = page.address() {
