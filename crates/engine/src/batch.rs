@@ -64,7 +64,7 @@ impl Operation<'_> {
             Operation::DeleteRange { family, start, stop } => {
                 out.push(DELETE_RANGE);
                 put_varint(out, family.into());
-                out.push(START_BOUND * u8::from(start.is_some()) | STOP_BOUND * u8::from(stop.is_some()));
+                out.push((START_BOUND * u8::from(start.is_some())) | (STOP_BOUND * u8::from(stop.is_some())));
                 put_bytes(out, start.unwrap_or_default());
                 put_varint(out, stop.unwrap_or_default().len() as u64);
                 stop.unwrap_or_default()

@@ -286,10 +286,12 @@ impl Run<'_> {
         cut: Option<&[u8]>,
         guard: &Guard,
     ) -> Result<(Entry, bool)> {
-        if cut.is_none() && !page.is(DIRTY) && page.extent() != 0 {
-            if let Some(kept) = self.clean_leaf(family, page)? {
-                return Ok(kept);
-            }
+        if cut.is_none()
+            && !page.is(DIRTY)
+            && page.extent() != 0
+            && let Some(kept) = self.clean_leaf(family, page)?
+        {
+            return Ok(kept);
         }
         let leaf = family.tree.resident(page, guard)?;
         let length = leaf.delta().map_or(0, |delta| delta.len());
@@ -384,17 +386,17 @@ impl Run<'_> {
     /// The place of a long value, which it gets if it has none, or changes if it is to move.
     fn blob(&mut self, family: &FamilyCore, blob: &Blob, guard: &Guard) -> Result<u64> {
         if let Some(extent) = blob.extent() {
-            if self.is_to_move(extent) {
-                if let Some(moved) = self.relocate(extent)? {
-                    let ours = blob.move_extent(extent, moved);
-                    // Dropped meanwhile, the old extent is on its way to be freed already.
-                    if ours {
-                        self.freed.push(extent)
-                    } else {
-                        self.orphans.push(moved)
-                    }
-                    return Ok(moved);
+            if self.is_to_move(extent)
+                && let Some(moved) = self.relocate(extent)?
+            {
+                let ours = blob.move_extent(extent, moved);
+                // Dropped meanwhile, the old extent is on its way to be freed already.
+                if ours {
+                    self.freed.push(extent)
+                } else {
+                    self.orphans.push(moved)
                 }
+                return Ok(moved);
             }
             return Ok(extent);
         }

@@ -1,6 +1,7 @@
 //! What all handles of an open database share.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -127,10 +128,23 @@ impl Core {
     }
 }
 
-impl Drop for Core {
+/// What the handles of programs share: with the last of them the database closes. The maintenance thread has only the
+/// core, so it never keeps a database open.
+pub struct Shared(pub Arc<Core>);
+
+impl Deref for Shared {
+    type Target = Core;
+
+    #[inline(always)]
+    fn deref(&self) -> &Core {
+        &self.0
+    }
+}
+
+impl Drop for Shared {
     fn drop(&mut self) {
         // Nobody is left to be told; what failed here, the log has.
-        let _ = self.close();
+        let _ = self.0.close();
     }
 }
 

@@ -18,8 +18,8 @@ macro_rules! counts {
 }
 
 counts! {
-    Gets => "gets",
     GetsFound => "gets_found",
+    GetsAbsent => "gets_absent",
     Puts => "puts",
     Deletes => "deletes",
     Batches => "batches",
@@ -107,10 +107,10 @@ mod tests {
         let counters = FamilyCounters::default();
         std::thread::scope(|scope| {
             for _ in 0..ROWS * 2 {
-                scope.spawn(|| (0..1_000).for_each(|_| counters.add(Count::Gets, 1)));
+                scope.spawn(|| (0..1_000).for_each(|_| counters.add(Count::GetsFound, 1)));
             }
         });
-        assert_eq!(counters.sum(Count::Gets), ROWS as u64 * 2 * 1_000);
+        assert_eq!(counters.sum(Count::GetsFound), ROWS as u64 * 2 * 1_000);
         assert_eq!(counters.sum(Count::Puts), 0);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::batch::{Batch, Operation};
 use crate::catalogue::{Catalogue, FamilyEntry};
-use crate::core::Core;
+use crate::core::{Core, Shared};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
@@ -46,7 +46,7 @@ impl Default for Options {
 /// An open database; cheap to clone, usable from any thread. It closes when the last handle goes, or by `close`.
 #[derive(Clone)]
 pub struct Database {
-    core: Arc<Core>,
+    core: Arc<Shared>,
 }
 
 impl Database {
@@ -60,7 +60,7 @@ impl Database {
 
     /// As `open`, on any disk: the way in for tests that break things.
     pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Database> {
-        open::open(disk, options).map(|core| Database { core })
+        open::open(disk, options).map(|core| Database { core: Arc::new(Shared(core)) })
     }
 
     pub fn path(&self) -> &Path {

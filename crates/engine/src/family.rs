@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_epoch as epoch;
 
 use crate::batch::{Batch, check_key, check_value};
-use crate::core::Core;
+use crate::core::Shared;
 use crate::counters::{Count, FamilyCounters};
 use crate::error::{Error, Result};
 use crate::sync::{AtomicU32, Ordering, RwLock};
@@ -80,9 +80,11 @@ impl FamilyCore {
         let guard = epoch::pin();
         // Looked at after pinning: `close` frees the tree through the epoch, and only after it has changed the state.
         self.usable()?;
-        self.counters.add(Count::Gets, 1);
         match self.tree.lookup(key, as_of, &guard) {
-            Lookup::Absent => Ok(Resident::Absent),
+            Lookup::Absent => {
+                self.counters.add(Count::GetsAbsent, 1);
+                Ok(Resident::Absent)
+            }
             Lookup::Cold(_) => Ok(Resident::Cold),
             Lookup::Found(record) => {
                 self.counters.add(Count::GetsFound, 1);
@@ -122,7 +124,7 @@ impl FamilyCore {
                 Some(None) => cold.push(index),
             },
         });
-        self.counters.add(Count::Gets, keys.len() as u64);
+        self.counters.add(Count::GetsAbsent, (keys.len() - cold.len()) as u64 - found);
         self.counters.add(Count::GetsFound, found);
         Ok(cold)
     }
@@ -168,7 +170,7 @@ pub enum Resident<R> {
 /// A handle on a family; cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct Family {
-    pub(crate) database: Arc<Core>,
+    pub(crate) database: Arc<Shared>,
     pub(crate) core: Arc<FamilyCore>,
 }
 

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::family::FamilyCore;
 use crate::pause::{Point, point};
 use crate::sync::{Condvar, Mutex};
-use crate::tree::{DIRTY, Found, REFERENCED, retire_leaf};
+use crate::tree::{DIRTY, Found, retire_leaf};
 
 const EVERY: Duration = Duration::from_millis(50);
 /// After a failure (a full disk), before the next attempt.
@@ -48,8 +48,7 @@ impl Maintenance {
             state.thread.take()
         };
         self.wake.notify_all();
-        // The last handle may be dropped by the thread itself, which then ends on its own.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }
@@ -163,14 +162,13 @@ impl Core {
                 if page.is(DIRTY) || page.extent() == 0 || !matches!(page.leaf(&guard), Found::Hot(_)) {
                     continue;
                 }
-                if page.is(REFERENCED) {
-                    page.clear(REFERENCED);
+                if page.take_use() {
                     continue;
                 }
-                if let Found::Hot(leaf) = page.leaf(&guard) {
-                    if leaf.is_guarded() {
-                        family.tree.consolidate(&mut writer, page, leaf, &guard);
-                    }
+                if let Found::Hot(leaf) = page.leaf(&guard)
+                    && leaf.is_guarded()
+                {
+                    family.tree.consolidate(&mut writer, page, leaf, &guard);
                 }
                 match page.leaf(&guard) {
                     // Old versions that a snapshot still needs are nowhere but in memory.

@@ -44,8 +44,10 @@ pub fn prepare_folder(path: &Path, options: &Options) -> Result<()> {
     }
 }
 
+type Changes = Vec<(String, Value)>;
+
 /// Settings of the database, and those of families. With `split` false all are a family's.
-pub fn by_scope(settings: &[(String, Value)], split: bool) -> (Vec<(String, Value)>, Vec<(String, Value)>) {
+pub fn by_scope(settings: &[(String, Value)], split: bool) -> (Changes, Changes) {
     let is_family = |name: &str| REGISTRY.iter().any(|tunable| tunable.name == name && tunable.scope == Scope::Family);
     settings.iter().cloned().partition(|(name, _)| split && !is_family(name))
 }

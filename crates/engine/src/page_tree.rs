@@ -34,7 +34,7 @@ pub fn encode_inner(level: u32, entries: &[Entry]) -> Vec<u8> {
         put_bytes(&mut out, &entry.low);
         out.extend_from_slice(&entry.extent.to_le_bytes());
         put_varint(&mut out, entry.records);
-        out.push(ENTRY_EXPIRING * u8::from(entry.expiring) | ENTRY_BLOBS * u8::from(!entry.blobs.is_empty()));
+        out.push((ENTRY_EXPIRING * u8::from(entry.expiring)) | (ENTRY_BLOBS * u8::from(!entry.blobs.is_empty())));
         if !entry.blobs.is_empty() {
             put_varint(&mut out, entry.blobs.len() as u64);
             entry.blobs.iter().for_each(|blob| out.extend_from_slice(&blob.to_le_bytes()));

@@ -53,24 +53,33 @@ pub use hook::point;
 
 #[cfg(any(debug_assertions, feature = "pause-points"))]
 pub mod hook {
-    use std::cell::RefCell;
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use super::Point;
+    use crate::sync::{AtomicBool, Ordering, RwLock};
 
-    thread_local! {
-        static HOOK: RefCell<Option<Rc<dyn Fn(Point)>>> = const { RefCell::new(None) };
-    }
+    type Hook = Arc<dyn Fn(Point) + Send + Sync>;
 
-    /// Calls `hook` at every point that this thread comes to from now on.
-    pub fn install(hook: impl Fn(Point) + 'static) {
-        HOOK.with(|slot| *slot.borrow_mut() = Some(Rc::new(hook)));
+    static ARMED: AtomicBool = AtomicBool::new(false);
+    static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
+
+    /// `hook` is called at every point that any thread comes to from now on; `None` takes it away.
+    pub fn install(hook: Option<Hook>) {
+        ARMED.store(hook.is_some(), Ordering::Release);
+        *HOOK.write() = hook;
     }
 
     #[inline(always)]
     pub fn point(point: Point) {
-        // At the thread's end, after its locals, there is no hook left to call.
-        let hook = HOOK.try_with(|slot| slot.borrow().clone()).ok().flatten();
+        if ARMED.load(Ordering::Acquire) {
+            call(point);
+        }
+    }
+
+    #[cold]
+    fn call(point: Point) {
+        // Not under the lock: the hook may stop for good.
+        let hook = HOOK.read().clone();
         if let Some(hook) = hook {
             hook(point);
         }

@@ -99,6 +99,7 @@ impl Core {
             ("checkpoints", Stat::Count(checkpoints)),
             ("checkpoint_time", Stat::Seconds(nanoseconds as f64 / 1e9)),
             ("version", Stat::Count(self.versions.visible())),
+            ("version_on_disk", Stat::Count(self.log.synced_version())),
             ("oldest_snapshot_version", Stat::Count(active[0])),
         ];
         database.extend(self.maintenance.last_failure().map(|failure| ("last_failure", Stat::Text(failure))));

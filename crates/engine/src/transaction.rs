@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::Resident;
 use crate::batch::{Batch, check_key, check_value};
 use crate::commit::Check;
-use crate::core::Core;
+use crate::core::Shared;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
@@ -17,7 +17,7 @@ use crate::tree::{Columns, Fetched, Rows};
 
 /// A point in a transaction that it can be rolled back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Savepoint(u64);
+pub struct Savepoint(pub u64);
 
 /// A write kept until commit. `value` `None` deletes.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ struct Undo {
 
 /// Sees the database as it stood when it began, and its own writes. Dropped without commit it is rolled back.
 pub struct Transaction {
-    core: Arc<Core>,
+    core: Arc<Shared>,
     snapshot: Option<Snapshot>,
     serializable: bool,
     timeout: Option<(Instant, Duration)>,
@@ -54,7 +54,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn begin(core: &Arc<Core>, serializable: bool, timeout: Option<Duration>) -> Transaction {
+    pub(crate) fn begin(core: &Arc<Shared>, serializable: bool, timeout: Option<Duration>) -> Transaction {
         let snapshot = Snapshot::take(core);
         let check = Check { snapshot: snapshot.version(), ..Check::default() };
         Transaction {
@@ -80,11 +80,12 @@ impl Transaction {
     }
 
     fn active(&mut self) -> Result<&Snapshot> {
-        if let Some((began, timeout)) = self.timeout {
-            if self.snapshot.is_some() && began.elapsed() > timeout {
-                self.end();
-                return Err(Error::TimedOut { seconds: timeout.as_secs_f64() });
-            }
+        if let Some((began, timeout)) = self.timeout
+            && self.snapshot.is_some()
+            && began.elapsed() > timeout
+        {
+            self.end();
+            return Err(Error::TimedOut { seconds: timeout.as_secs_f64() });
         }
         self.core.open_check()?;
         self.snapshot.as_ref().ok_or(Error::TransactionEnded)

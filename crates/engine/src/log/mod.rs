@@ -17,4 +17,3 @@ mod writer;
 pub use group::Log;
 pub use open::LogOptions;
 pub use tail::Ticket;
-pub use writer::LogCounters;

@@ -76,7 +76,8 @@ impl Drop for Table {
 
 /// Keeps all that is visible at its version readable until it is dropped.
 pub struct ActiveVersion {
-    versions: Arc<Versions>,
+    /// Owns the table that the slot is in.
+    _versions: Arc<Versions>,
     slot: *const AtomicU64,
     version: u64,
 }
@@ -111,7 +112,7 @@ impl Versions {
         loop {
             let now = self.visible_in_order();
             if now == version {
-                return ActiveVersion { versions: Arc::clone(self), slot, version };
+                return ActiveVersion { _versions: Arc::clone(self), slot, version };
             }
             version = now;
             slot.store(version, Ordering::SeqCst);

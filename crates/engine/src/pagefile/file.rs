@@ -202,7 +202,7 @@ impl PageFile {
 
     /// Gives a free tail at least as long as the next growth would be back to the file system; how many bytes.
     pub fn shrink(&self) -> Result<u64> {
-        self.cut_tail(|used_bytes| growth_bytes(used_bytes))
+        self.cut_tail(growth_bytes)
     }
 
     /// Gives all of a free tail back to the file system; how many bytes.

@@ -11,9 +11,8 @@ mod superblock;
 #[cfg(test)]
 mod tests;
 
-pub use allocator::Usage;
 pub use codec::Codec;
 pub use extent::Extent;
-pub use file::{PageFile, PageFileCounters};
-pub use format::{FORMAT_VERSION, GRANULE_BYTES, PAGE_FILE_NAME, PageKind};
+pub use file::PageFile;
+pub use format::{PAGE_FILE_NAME, PageKind};
 pub use superblock::Superblock;

@@ -80,19 +80,6 @@ impl Blob {
         // that the guard protects holds.
         unsafe { data.as_ref() }.map(|value| value.as_slice())
     }
-
-    /// Forgets the value in memory; it must have its extent.
-    pub fn drop_data(&self, guard: &Guard) -> usize {
-        debug_assert!(self.extent().is_some());
-        let data = self.data.swap(ptr::null_mut(), Ordering::AcqRel);
-        if data.is_null() {
-            return 0;
-        }
-        // SAFETY: nobody can reach it from here on but readers pinned before the swap.
-        unsafe { guard.defer_unchecked(move || drop(Box::from_raw(data))) };
-        self.memory.sub(self.length as usize);
-        self.length as usize
-    }
 }
 
 impl Drop for Blob {

@@ -16,7 +16,7 @@ use super::gather::{gather, view};
 use super::inner::Inner;
 use super::keys::compare_prefix;
 use super::leaf::Leaf;
-use super::page::{Found, PageRef, REFERENCED};
+use super::page::{Found, PageRef};
 use super::record::Record;
 use crate::counters::Count;
 use crate::error::Result;
@@ -197,7 +197,7 @@ impl Cursor {
                 Found::Cold(_) if !limit.may_block => break Fetched::Cold,
                 Found::Cold(_) => tree.resident(steps.page, &guard)?,
             };
-            steps.page.set(REFERENCED);
+            steps.page.touch();
             match self.copy(leaf, columns, goal, rows, &guard)? {
                 Copied::Leaf if steps.advance(self.reverse, &guard) => {}
                 Copied::Leaf | Copied::End => {

@@ -40,22 +40,25 @@ pub fn compare_prefix(key: &[u8], prefix: &[u8]) -> Ordering {
     }
 }
 
-/// Number of heads below `target`. Branch-free: the loop's length depends on the count alone.
+/// Number of heads below `target`, which are sorted.
+///
+/// Counts in two steps, first among the last heads of blocks and then within a block: no load waits for another but
+/// those of the second step for the first, and no branch depends on the keys. A binary search would wait at each step.
 #[inline(always)]
 pub fn lower_bound(heads: &[u64], target: u64) -> usize {
-    let mut base = 0;
-    let mut size = heads.len();
-    if size == 0 {
-        return 0;
-    }
-    while size > 1 {
-        let half = size / 2;
-        // SAFETY: base + half <= base + size - 1, which stays within the slice by the loop's invariant.
-        let below = unsafe { *heads.get_unchecked(base + half - 1) } < target;
-        base = if below { base + half } else { base };
-        size -= half;
-    }
-    base + usize::from(heads[base] < target)
+    if heads.len() <= 64 { count_in_blocks::<8>(heads, target) } else { count_in_blocks::<16>(heads, target) }
+}
+
+#[inline(always)]
+fn count_in_blocks<const BLOCK: usize>(heads: &[u64], target: u64) -> usize {
+    let (blocks, rest) = heads.as_chunks::<BLOCK>();
+    let below = |head: &u64| usize::from(*head < target);
+    let full: usize = blocks.iter().map(|block| below(&block[BLOCK - 1])).sum();
+    let within: usize = match blocks.get(full) {
+        Some(block) => block.iter().map(below).sum(),
+        None => rest.iter().map(below).sum(),
+    };
+    full * BLOCK + within
 }
 
 /// Position of the first entry not below (head, key), by heads first and by `compare` (entry against key) where
@@ -67,9 +70,14 @@ pub fn search(heads: &[u64], target: u64, compare: impl Fn(usize) -> Ordering) -
         return (low, false);
     }
     let mut high = low + 1;
-    if high < heads.len() && heads[high] == target {
-        high += heads[high..].partition_point(|&other| other == target);
+    if high == heads.len() || heads[high] != target {
+        return match compare(low) {
+            Ordering::Less => (high, false),
+            Ordering::Equal => (low, true),
+            Ordering::Greater => (low, false),
+        };
     }
+    high += heads[high..].partition_point(|&other| other == target);
     while low < high {
         let middle = low + (high - low) / 2;
         if compare(middle) == Ordering::Less {

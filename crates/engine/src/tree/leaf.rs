@@ -154,7 +154,13 @@ impl<'g> Leaf<'g> {
             Ordering::Greater => (self.count(), false),
             Ordering::Equal => {
                 let suffix = &key[prefix.len()..];
-                search(self.heads(), head(suffix), |index| self.record(index).key.cmp(suffix))
+                search(self.heads(), head(suffix), |index| {
+                    let at = self.record_address(index);
+                    // The value is wanted next, and most often lies beyond the key's line.
+                    prefetch(at.wrapping_add(64));
+                    prefetch(at.wrapping_add(128));
+                    self.record(index).key.cmp(suffix)
+                })
             }
         }
     }

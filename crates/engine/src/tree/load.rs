@@ -36,7 +36,7 @@ pub fn encode_leaf(
     let blobs = records.iter().any(|record| record.flags & BLOB != 0);
     out.clear();
     out.reserve(records.iter().map(cost).sum());
-    out.push(SOME_EXPIRE * u8::from(expire) | SOME_BLOBS * u8::from(blobs));
+    out.push((SOME_EXPIRE * u8::from(expire)) | (SOME_BLOBS * u8::from(blobs)));
     put_varint(out, records.len() as u64);
     put_bytes(out, prefix);
     for record in records {
@@ -47,7 +47,9 @@ pub fn encode_leaf(
     }
     if expire || blobs {
         for record in records {
-            out.push(RECORD_EXPIRES * u8::from(record.expiry != 0) | RECORD_BLOB * u8::from(record.flags & BLOB != 0));
+            out.push(
+                (RECORD_EXPIRES * u8::from(record.expiry != 0)) | (RECORD_BLOB * u8::from(record.flags & BLOB != 0)),
+            );
         }
         for record in records.iter().filter(|record| record.expiry != 0) {
             out.extend_from_slice(&record.expiry.to_le_bytes());

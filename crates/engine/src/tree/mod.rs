@@ -23,7 +23,7 @@ pub use inner::{Child, build as build_inner};
 pub use keys::head;
 use leaf::{Leaf, build as build_leaf};
 pub use load::encode_leaf;
-pub use page::{DIRTY, EXPIRING, Found, PageRef, REFERENCED, RETIRED};
+pub use page::{DIRTY, EXPIRING, Found, PageRef, RETIRED};
 pub use read::{AsOf, Lookup};
 pub use record::{BLOB, Record, TOMBSTONE};
 pub use walk::Bottom;

@@ -8,28 +8,35 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Set in `word` when the page is not in memory; the rest of the word is then its extent.
 const COLD: u64 = 1;
+/// Set in the word of a page in memory that was read or written since the evictor last came by.
+const REFERENCED: u64 = 2;
+/// Images are aligned to more than the marks need.
+const MARKS: u64 = 63;
 
 /// In memory, and different from what is on disk.
 pub const DIRTY: u32 = 1;
 /// No longer part of the newest tree. Its image stays as it was for the readers that still hold it.
 pub const RETIRED: u32 = 2;
-/// Read or written since the evictor last came by.
-pub const REFERENCED: u32 = 4;
 
 /// Some record has an expiry, so that counting a cold page takes looking at it.
 pub const EXPIRING: u32 = 8;
 
-/// Parents hold the address of a page's `PageRef`, so that a new image touches no parent.
+/// Parents hold the address of a page's `PageRef`, so that a new image touches no parent. All that a reader needs of it
+/// is one word; the rest stands elsewhere, so that many pages' words share a cache line.
 pub struct PageRef {
-    /// Address of the newest image (images are 64-byte aligned), or the extent's bits with `COLD`.
+    /// Address of the newest image, or the extent's bits with `COLD`.
     word: AtomicU64,
+    state: Box<State>,
+}
+
+struct State {
     /// Bits of the extent the last checkpoint wrote the page to, 0 for none. Changed under the family's lock.
     extent: AtomicU64,
     flags: AtomicU32,
-    /// 0 for a leaf.
-    level: u32,
     /// Records when the page was last written, so that a cold page can be counted.
     records: AtomicU32,
+    /// 0 for a leaf.
+    level: u32,
 }
 
 /// What a reader finds.
@@ -40,37 +47,34 @@ pub enum Found<'g> {
 }
 
 impl PageRef {
-    pub fn hot(image: u64, level: usize) -> Box<PageRef> {
-        Box::new(PageRef {
-            word: AtomicU64::new(image),
-            extent: AtomicU64::new(0),
-            flags: AtomicU32::new(DIRTY | REFERENCED),
+    fn new(word: u64, level: usize, extent: u64, flags: u32, records: u32) -> Box<PageRef> {
+        let state = State {
+            extent: AtomicU64::new(extent),
+            flags: AtomicU32::new(flags),
+            records: AtomicU32::new(records),
             level: level as u32,
-            records: AtomicU32::new(0),
-        })
+        };
+        Box::new(PageRef { word: AtomicU64::new(word), state: Box::new(state) })
     }
 
+    /// A new page, in memory only.
+    pub fn hot(image: u64, level: usize) -> Box<PageRef> {
+        PageRef::new(image | REFERENCED, level, 0, DIRTY, 0)
+    }
+
+    /// A leaf on disk.
     pub fn cold(extent: u64, records: u32) -> Box<PageRef> {
-        Box::new(PageRef {
-            word: AtomicU64::new(extent | COLD),
-            extent: AtomicU64::new(extent),
-            flags: AtomicU32::new(0),
-            level: 0,
-            records: AtomicU32::new(records),
-        })
+        PageRef::new(extent | COLD, 0, extent, 0, records)
     }
 
     /// A page with an image in memory that equals what is on disk at `extent`.
     pub fn clean(image: u64, level: usize, extent: u64) -> Box<PageRef> {
-        let page = PageRef::hot(image, level);
-        page.extent.store(extent, Ordering::Relaxed);
-        page.flags.store(0, Ordering::Relaxed);
-        page
+        PageRef::new(image | REFERENCED, level, extent, 0, 0)
     }
 
     #[inline(always)]
     pub fn level(&self) -> usize {
-        self.level as usize
+        self.state.level as usize
     }
 
     /// The image of an inner page, which is always in memory.
@@ -80,7 +84,7 @@ impl PageRef {
         let word = self.word.load(Ordering::Acquire);
         debug_assert!(word & COLD == 0);
         // SAFETY: the word of an inner page is the address of its image, alive while the guard is.
-        unsafe { Inner::from_address(word) }
+        unsafe { Inner::from_address(word & !MARKS) }
     }
 
     #[inline(always)]
@@ -90,76 +94,92 @@ impl PageRef {
             return Found::Cold(word & !COLD);
         }
         // SAFETY: as in `inner`.
-        Found::Hot(unsafe { Leaf::from_address(word) })
+        Found::Hot(unsafe { Leaf::from_address(word & !MARKS) })
     }
 
-    /// The word as it is, for prefetching and for `fill`.
+    /// The image's address, if it is in memory.
     #[inline(always)]
     pub fn address(&self) -> Option<u64> {
-        Some(self.word.load(Ordering::Acquire)).filter(|word| word & COLD == 0)
+        let word = self.word.load(Ordering::Acquire);
+        (word & COLD == 0).then_some(word & !MARKS)
+    }
+
+    /// Marks the page as used; writes only if that changes something, as readers do it all the time.
+    #[inline(always)]
+    pub fn touch(&self) {
+        let word = self.word.load(Ordering::Relaxed);
+        if word & (COLD | REFERENCED) == 0 {
+            // Lost when the word changes at this moment, which is as good as used later.
+            let _ = self.word.compare_exchange(word, word | REFERENCED, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the page was used since the last time this was asked.
+    pub fn take_use(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let used = word & (COLD | REFERENCED) == REFERENCED;
+        if used {
+            let _ = self.word.compare_exchange(word, word & !REFERENCED, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        used
     }
 
     /// Puts a loaded image in the place of the extent it was loaded from. False: somebody else was first, or the page
     /// has moved, and the image is the caller's to free. The extent cannot have been given to other content meanwhile,
     /// as extents are given back through the epoch and the caller is pinned.
     pub fn fill(&self, extent: u64, image: u64) -> bool {
-        self.word.compare_exchange(extent | COLD, image, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.word.compare_exchange(extent | COLD, image | REFERENCED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Replaces the image; returns the old one's address. Only under the family's lock.
     pub fn publish(&self, image: u64) -> u64 {
-        let old = self.word.swap(image, Ordering::AcqRel);
+        let old = self.word.swap(image | REFERENCED, Ordering::AcqRel);
         debug_assert!(old & COLD == 0);
-        old
+        old & !MARKS
     }
 
-    /// Forgets the image of a clean page; returns it to be freed. Only under the family's lock.
+    /// Forgets the image of a clean page; returns its address, to be freed. Only under the family's lock.
     pub fn evict(&self) -> Option<u64> {
         let extent = self.extent();
         debug_assert!(extent != 0 && !self.is(DIRTY));
-        let word = self.word.load(Ordering::Acquire);
-        if word & COLD != 0 {
-            return None;
-        }
-        self.word.store(extent | COLD, Ordering::Release);
-        Some(word)
+        self.address()?;
+        Some(self.word.swap(extent | COLD, Ordering::AcqRel) & !MARKS)
     }
 
     pub fn extent(&self) -> u64 {
-        self.extent.load(Ordering::Acquire)
+        self.state.extent.load(Ordering::Acquire)
     }
 
     /// A checkpoint wrote the page (or moved it); a cold page is read from the new place from now on. Under the lock.
     pub fn set_extent(&self, extent: u64) -> u64 {
-        let old = self.extent.swap(extent, Ordering::AcqRel);
+        let old = self.state.extent.swap(extent, Ordering::AcqRel);
         // A cold page's word follows; a reader that fills it at this moment is refused and looks again.
         let _ = self.word.compare_exchange(old | COLD, extent | COLD, Ordering::AcqRel, Ordering::Acquire);
         old
     }
 
     pub fn records(&self) -> u32 {
-        self.records.load(Ordering::Relaxed)
+        self.state.records.load(Ordering::Relaxed)
     }
 
     pub fn set_records(&self, records: u32) {
-        self.records.store(records, Ordering::Relaxed);
+        self.state.records.store(records, Ordering::Relaxed);
     }
 
     /// Whether any of the flags is set.
     pub fn is(&self, flag: u32) -> bool {
-        self.flags.load(Ordering::Acquire) & flag != 0
+        self.state.flags.load(Ordering::Acquire) & flag != 0
     }
 
-    /// Sets all of `flags`; writes only if that changes something, as readers do this all the time.
     pub fn set(&self, flags: u32) {
-        if self.flags.load(Ordering::Acquire) & flags != flags {
-            self.flags.fetch_or(flags, Ordering::AcqRel);
+        if self.state.flags.load(Ordering::Acquire) & flags != flags {
+            self.state.flags.fetch_or(flags, Ordering::AcqRel);
         }
     }
 
     pub fn clear(&self, flags: u32) {
-        if self.flags.load(Ordering::Acquire) & flags != 0 {
-            self.flags.fetch_and(!flags, Ordering::AcqRel);
+        if self.state.flags.load(Ordering::Acquire) & flags != 0 {
+            self.state.flags.fetch_and(!flags, Ordering::AcqRel);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::Tree;
 use super::blob::{self, Blob};
 use super::keys::prefetch;
 use super::leaf::Leaf;
-use super::page::{Found, PageRef, REFERENCED};
+use super::page::{Found, PageRef};
 use super::record::{BLOB, Record};
 
 /// Which version of a record a reader wants.
@@ -51,7 +51,7 @@ impl Tree {
 
     #[inline(always)]
     fn lookup_in<'g>(&self, page: &'g PageRef, key: &[u8], as_of: AsOf, guard: &'g Guard) -> Lookup<'g> {
-        page.set(REFERENCED);
+        page.touch();
         match page.leaf(guard) {
             Found::Cold(_) => Lookup::Cold(page),
             Found::Hot(leaf) => match self.version_in(leaf, key, as_of) {
@@ -109,10 +109,10 @@ impl Tree {
         };
         if let Some(delta) = leaf.delta() {
             let length = delta.len();
-            if length > 0 {
-                if let Some(record) = delta.find(length, key, accept) {
-                    return Some(record);
-                }
+            if length > 0
+                && let Some(record) = delta.find(length, key, accept)
+            {
+                return Some(record);
             }
         }
         let (mut index, found) = leaf.search(key);

@@ -54,7 +54,7 @@ impl<'a> Record<'a> {
     #[inline]
     pub unsafe fn write(&self, at: *mut u8) -> usize {
         let mut flags = self.flags & (TOMBSTONE | BLOB);
-        flags |= VERSIONED * u8::from(self.version != 0) | EXPIRES * u8::from(self.expiry != 0);
+        flags |= (VERSIONED * u8::from(self.version != 0)) | (EXPIRES * u8::from(self.expiry != 0));
         // SAFETY: all writes stay within encoded_len() bytes, which the caller vouches for.
         unsafe {
             at.cast::<u32>().write_unaligned(self.value.len() as u32);

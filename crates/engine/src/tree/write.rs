@@ -16,7 +16,7 @@ use super::gather::{Gathered, Horizon, gather, prune};
 use super::inner::{Child, Inner, build as build_inner};
 use super::keys::separator;
 use super::leaf::{Leaf, build as build_leaf, cost};
-use super::page::{DIRTY, Found, PageRef, REFERENCED, RETIRED};
+use super::page::{DIRTY, Found, PageRef, RETIRED};
 use super::record::{BLOB, Record};
 use crate::error::Result;
 use crate::memory::Memory;
@@ -24,6 +24,7 @@ use crate::pause::{Point, point};
 
 /// Children of an inner page at most, and at least (but for the root).
 const FAN_OUT: usize = 192;
+const RECLAIM_EVERY: usize = 32;
 const LEAST_FAN_OUT: usize = FAN_OUT / 4;
 
 /// The state that the holder of the family's lock owns.
@@ -32,6 +33,8 @@ pub struct Writer {
     /// Extents (bits) of pages and blobs that left the newest tree; given back after the checkpoint that no longer
     /// refers to them.
     pub retired: Vec<u64>,
+    /// Images and pages given to the epoch since it was last asked to free some.
+    unreclaimed: usize,
     pub consolidations: u64,
     pub splits: u64,
     pub merges: u64,
@@ -98,12 +101,19 @@ impl Tree {
             let own = 1 + rest[1..].iter().take_while(|change| path.covers(change.key)).count();
             let (mine, others) = rest.split_at(own);
             rest = others;
-            path.page.set(DIRTY | REFERENCED);
+            path.page.set(DIRTY);
+            path.page.touch();
             point(Point::AppendStarted);
             if !self.append(leaf, mine) {
                 self.rebuild(writer, path, leaf, mine, guard);
+                writer.unreclaimed += 1;
             }
             point(Point::AppendDone);
+        }
+        // The epoch on its own frees little at a time, and large batches would leave it behind for good.
+        if writer.unreclaimed >= RECLAIM_EVERY {
+            writer.unreclaimed = 0;
+            guard.flush();
         }
     }
 
@@ -262,7 +272,7 @@ impl Tree {
             .collect();
         let target = self.around.settings.leaf_bytes();
         let total = size + theirs.records.iter().map(cost).sum::<usize>();
-        let pieces = if total > target * 3 / 4 { halve(&records, total) } else { vec![0..records.len()] };
+        let pieces = if total > target * 3 / 4 { halve(&records, total) } else { Vec::from([0..records.len()]) };
         writer.merges += 1;
         let low_index = index.min(other);
         let low = if low_index > 0 { step.inner.separator(low_index - 1) } else { low_of(&path.steps) };
@@ -295,10 +305,10 @@ impl Tree {
             self.replace(writer, above, index..index + 1, pages, guard);
             return self.retire(writer, step.page, guard);
         }
-        if children.len() < LEAST_FAN_OUT {
-            if let Some(parent) = above.last().filter(|parent| parent.inner.count() > 1) {
-                return self.merge_inner(writer, step, above, parent, children, guard);
-            }
+        if children.len() < LEAST_FAN_OUT
+            && let Some(parent) = above.last().filter(|parent| parent.inner.count() > 1)
+        {
+            return self.merge_inner(writer, step, above, parent, children, guard);
         }
         let image = build_inner(level, &children);
         self.around.memory.add(image.bytes());
@@ -435,7 +445,7 @@ fn halve(records: &[Record<'_>], total: usize) -> Vec<Range<usize>> {
             return vec![0..index, index..records.len()];
         }
     }
-    vec![0..records.len()]
+    Vec::from([0..records.len()])
 }
 
 /// # Safety

@@ -1,0 +1,1 @@
+"""LyreDB beside other embedded stores, measured from Python: `python -m benches --help`."""

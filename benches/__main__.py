@@ -1,0 +1,161 @@
+"""`python -m benches`: measure LyreDB beside its peers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from . import machine
+from .report import Run, as_json, as_markdown, as_table
+from .runner import Runner, Sample
+from .settings import QUICK, Settings
+from .stores import STORES, availability
+from .summary import SUBJECT
+from .workloads import WORKLOADS
+
+WIDE = 180
+
+
+def _names(known: dict[str, object], text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        choices = ", ".join(known)
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; choose from {choices}")
+    return [name for name in known if name in names]
+
+
+def _positive(text: str) -> int:
+    value = int(text.replace("_", "").replace(",", ""))
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
+    add = parser.add_argument
+    add("--records", type=_positive, metavar="N", help="records loaded (default 1,000,000)")
+    add("--rounds", type=_positive, metavar="N", help="rounds (default 5)")
+    add("--operations", type=_positive, metavar="N", help="most operations in a timed loop")
+    add("--reopen-bytes", type=_positive, metavar="N", help="data in the reopening test")
+    add(
+        "--only",
+        type=lambda text: _names(dict(WORKLOADS), text),
+        metavar="WORK,...",
+        help=f"of {', '.join(WORKLOADS)}",
+    )
+    add(
+        "--stores",
+        type=lambda text: _names(dict(STORES), text),
+        metavar="STORE,...",
+        help=f"of {', '.join(STORES)}",
+    )
+    add("--quick", action="store_true", help="small and short, to see that all of it runs")
+    add("--json", type=Path, metavar="FILE", help="write every sample, versions and the machine")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables")
+    add("--folder", type=Path, metavar="DIR", help="where the stores live (default: temporary)")
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    settings = QUICK if arguments.quick else Settings()
+    given = {
+        name: value
+        for name in ("records", "rounds", "operations", "reopen_bytes")
+        if (value := getattr(arguments, name)) is not None
+    }
+    return replace(settings, **given)
+
+
+def _run(run: Run, runner: Runner, console: Console) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        folders = runner.folders()
+        preparing = progress.add_task("loading", total=len(folders))
+        for store, records in folders:
+            progress.update(preparing, description=f"loading {store} ({records:,} records)")
+            failure = runner.prepare(store, records)
+            if failure is not None:
+                progress.console.print(f"{store} could not be loaded: {failure}", style="red")
+            progress.advance(preparing)
+        progress.update(preparing, description="loaded")
+
+        total = len(runner.pairs()) * run.settings.rounds
+        measuring = progress.add_task("measuring", total=total)
+
+        def report(work: str, store: str, number: int, sample: Sample | None) -> None:
+            if sample is None:
+                progress.update(measuring, description=f"round {number}: {work}, {store}")
+                return
+            progress.advance(measuring)
+            if sample.error is not None:
+                progress.console.print(f"{work}, {store}: {sample.error}", style="red")
+            elif not console.is_terminal:
+                # No bar moves in a log: a line a measurement says how far it is.
+                figures = ", ".join(f"{name} {value:,.4g}" for name, value in sample.figures.items())
+                progress.console.print(f"round {number}: {work}, {store}: {figures}")
+
+        runner.run(report)
+    run.samples = runner.samples
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    console = Console(stderr=True)
+    settings = _settings(arguments)
+    left_out: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    for name in arguments.stores or STORES:
+        found = availability(name)
+        if isinstance(found, str):
+            left_out[name] = found
+            console.print(f"{name} is left out: {found}", style="yellow")
+        else:
+            versions[name] = found[1]
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lyredb-bench-", dir=arguments.folder) as folder:
+        run = Run(
+            settings=settings,
+            command=["python", "-m", "benches", *sys.argv[1:]],
+            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            machine=machine.describe(Path(folder)),
+            versions=versions,
+            left_out=left_out,
+        )
+        runner = Runner(settings, arguments.only or list(WORKLOADS), list(versions), Path(folder))
+        if not runner.pairs():
+            console.print("nothing to measure: no store can do any of the works", style="red")
+            return 2
+        start = time.perf_counter()
+        _run(run, runner, console)
+        run.seconds = time.perf_counter() - start
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(as_json(run), indent=1) + "\n", encoding="utf-8")
+    if arguments.markdown is not None:
+        arguments.markdown.write_text(as_markdown(run), encoding="utf-8")
+    # A pipe has no width to fit.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(as_table(run))
+    for sample in run.failures:
+        console.print(f"failed: {sample.work}, {sample.store}: {sample.error}", style="red")
+    # A run that was to measure LyreDB and could not is no success.
+    return 1 if run.failures or SUBJECT in run.left_out else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

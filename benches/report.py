@@ -1,0 +1,188 @@
+"""The run as a document: JSON with every sample, Markdown tables, and a table on the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+from .runner import Sample
+from .settings import Settings
+from .stores import STORES, load
+from .summary import SUBJECT, Figures, Spread, Verdict, measure_of
+from .workloads import WORKLOADS, Measure
+
+FORMAT = 1
+
+METHOD = """\
+Every measurement is a process of its own; each round measures every work with every store, the
+stores in random order, one after the other. A figure is the median of the rounds (least to
+greatest), a ratio that of the medians (least to greatest ratio within one round), over 1 where
+LyreDB is better. The timed loop is the same Python code for every store, on bound methods and keys
+made beforehand; nothing is subtracted for it. Keys are fresh `bytes` objects whose hash no dict
+has seen. Reads run on a folder that was loaded once in random order in batches of 1,000, settled by
+the store's own means (checkpoint, compaction) and closed; the measuring process opens it and reads
+all of it untimed first. Work that writes runs on a copy of that folder. Loops end after
+{seconds:g} s at the latest."""
+
+
+@dataclass
+class Run:
+    """All there is to tell about a run."""
+
+    settings: Settings
+    command: list[str]
+    started: str
+    machine: dict[str, object]
+    versions: dict[str, str]
+    left_out: dict[str, str]
+    samples: list[Sample] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def figures(self) -> Figures:
+        return Figures(self.samples)
+
+    @property
+    def failures(self) -> list[Sample]:
+        return [sample for sample in self.samples if sample.error is not None]
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    figures = run.figures
+    return {
+        "format": FORMAT,
+        "started": run.started,
+        "seconds": run.seconds,
+        "command": run.command,
+        "settings": run.settings.as_dict(),
+        "machine": run.machine,
+        "versions": run.versions,
+        "left_out": run.left_out,
+        "samples": [sample.as_dict() for sample in run.samples],
+        "figures": figures.as_dict(),
+        "verdicts": [asdict(verdict) for verdict in figures.verdicts()],
+    }
+
+
+def _number(value: float, measure: Measure) -> str:
+    if measure.unit == "ns":
+        return f"{value:,.0f} ns"
+    if measure.unit == "seconds":
+        return f"{value:.3f} s"
+    if measure.unit == "bytes a record":
+        return f"{value:,.1f} B"
+    if value >= 1e6:
+        return f"{value / 1e6:,.2f} M/s"
+    return f"{value:,.0f}/s"
+
+
+def _spread(spread: Spread | None, measure: Measure) -> str:
+    if spread is None:
+        return "-"
+    text = _number(spread.median, measure)
+    if spread.rounds == 1:
+        return text
+    return f"{text} ({_number(spread.low, measure)} to {_number(spread.high, measure)})"
+
+
+def _title(work: str, measure: str) -> str:
+    workload = WORKLOADS[work]
+    if len(workload.measures) == 1:
+        return workload.title
+    return f"{workload.title}: {measure_of(work, measure).title}"
+
+
+def _verdict_cells(verdict: Verdict) -> list[str]:
+    measure = measure_of(verdict.work, verdict.measure)
+    wanted = f"{verdict.wanted:g}x" if verdict.limit is None else f"under {_number(verdict.limit, measure)}"
+    if verdict.ratio is None:
+        ratio = "-"
+    else:
+        low, high = verdict.ratio.low, verdict.ratio.high
+        ratio = f"{verdict.ratio.median:.2f}x ({low:.2f} to {high:.2f})"
+    return [
+        _title(verdict.work, verdict.measure),
+        "-" if verdict.peer is None else load(verdict.peer).title,
+        _spread(verdict.peer_figure, measure),
+        _spread(verdict.subject_figure, measure),
+        ratio,
+        wanted,
+        {True: "yes", False: "no", None: "not measured"}[verdict.reached],
+    ]
+
+
+VERDICT_HEADS = ["work", "best peer", "its figure", "LyreDB", "ratio", "wanted", "reached"]
+
+
+def _markdown_table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _figure_rows(run: Run, stores: list[str], spreads: bool) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for work, name in run.figures.rows():
+        measure = measure_of(work, name)
+        cells = [_title(work, name)]
+        for store in stores:
+            spread = run.figures.spread(work, name, store)
+            plain = "-" if spread is None else _number(spread.median, measure)
+            cells.append(_spread(spread, measure) if spreads else plain)
+        rows.append(cells)
+    return rows
+
+
+def _measured(run: Run) -> list[str]:
+    seen = {sample.store for sample in run.samples}
+    return [name for name in STORES if name in seen]
+
+
+def as_markdown(run: Run) -> str:
+    machine, settings = run.machine, run.settings
+    memory = machine["memory_bytes"]
+    gigabytes = f"{memory / 1e9:.0f} GB" if isinstance(memory, int) else "unknown memory"
+    stores = _measured(run)
+    titles = [load(name).title for name in stores]
+    lines = [
+        "# LyreDB and its peers",
+        "",
+        f"{settings.records:,} records of 16 + 100 bytes, {settings.rounds} rounds, "
+        f"{run.started}, {run.seconds / 60:.0f} minutes. {machine['processor']}, "
+        f"{machine['cores']} cores, {gigabytes}, {machine['file_system']}, {machine['python']}, "
+        f"{machine['system']}; load average {machine['load_average_at_start']} before.",
+        "",
+    ]
+    if SUBJECT in stores:
+        rows = [_verdict_cells(verdict) for verdict in run.figures.verdicts()]
+        lines += [*_markdown_table(VERDICT_HEADS, rows), ""]
+    lines += ["## All figures", ""]
+    lines += _markdown_table(["work", *titles], _figure_rows(run, stores, spreads=True))
+    lines += ["", "## The stores", ""]
+    lines += [f"- {load(name).title} {run.versions[name]}: {load(name).set_up}." for name in stores]
+    lines += [f"- {name} was left out: {why}" for name, why in run.left_out.items()]
+    if run.failures:
+        lines += ["", "## Failures", ""]
+        lines += [f"- {sample.work}, {sample.store}, round {sample.round}: {sample.error}" for sample in run.failures]
+    lines += ["", "## Method", "", METHOD.format(seconds=settings.seconds), ""]
+    lines += ["    " + " ".join(run.command), ""]
+    return "\n".join(lines)
+
+
+def as_table(run: Run) -> Table:
+    """What fits a terminal: verdicts where LyreDB was measured, else every store's medians."""
+    stores = _measured(run)
+    if SUBJECT in stores:
+        table = Table(*VERDICT_HEADS, title="LyreDB and its peers")
+        for verdict in run.figures.verdicts():
+            style = {True: "green", False: "red", None: "dim"}[verdict.reached]
+            table.add_row(*_verdict_cells(verdict), style=style)
+        return table
+    table = Table(title="Peers")
+    table.add_column("work", min_width=20)
+    for name in stores:
+        table.add_column(load(name).title, justify="right", no_wrap=True)
+    for row in _figure_rows(run, stores, spreads=False):
+        table.add_row(*row)
+    return table

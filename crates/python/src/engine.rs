@@ -1,0 +1,258 @@
+//! The database as a whole: opening, families, settings, maintenance.
+
+use crate::error::{self, OrRaise};
+use crate::fork::Owned;
+use crate::snapshot::Snapshot;
+use crate::transaction::Transaction;
+use crate::{convert, progress};
+use lyredb_engine as engine;
+use lyredb_engine::tunables::{Change, Kind, REGISTRY, Scope};
+use lyredb_engine::{Durability, Stat};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use std::path::{Path, PathBuf};
+
+#[pyclass(frozen, module = "lyredb._engine")]
+pub struct Engine {
+    handle: Owned<engine::Database>,
+    path: PathBuf,
+}
+
+impl Engine {
+    pub fn database(&self) -> PyResult<&engine::Database> {
+        self.handle.get()
+    }
+
+    fn run<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&engine::Database) -> engine::Result<T> + Send,
+    ) -> PyResult<T> {
+        let database = self.database()?;
+        py.detach(|| work(database)).or_raise()
+    }
+}
+
+fn durability(name: &str) -> PyResult<Durability> {
+    match name {
+        "sync" => Ok(Durability::Sync),
+        "group" => Ok(Durability::Group),
+        "async" => Ok(Durability::Async),
+        _ => Err(error::config(format!("durability must be \"sync\", \"group\" or \"async\", not {name:?}"))),
+    }
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (path, *, durability, read_only, create, settings))]
+    fn open(
+        py: Python<'_>,
+        path: PathBuf,
+        durability: &str,
+        read_only: bool,
+        create: bool,
+        settings: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        let options = engine::Options {
+            durability: self::durability(durability)?,
+            read_only,
+            create,
+            settings: convert::settings(settings)?,
+            ..engine::Options::default()
+        };
+        let database = py.detach(|| engine::Database::open(&path, options)).or_raise()?;
+        Ok(Engine { path: database.path().to_path_buf(), handle: Owned::new(database) })
+    }
+
+    #[getter]
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[getter]
+    fn closed(&self) -> PyResult<bool> {
+        Ok(self.database()?.is_closed())
+    }
+
+    #[getter]
+    fn read_only(&self) -> PyResult<bool> {
+        Ok(self.database()?.is_read_only())
+    }
+
+    #[getter]
+    fn durability(&self) -> PyResult<&'static str> {
+        Ok(match self.database()?.durability() {
+            Durability::Sync => "sync",
+            Durability::Group => "group",
+            Durability::Async => "async",
+        })
+    }
+
+    fn families(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.run(py, engine::Database::families)
+    }
+
+    fn has_family(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        self.run(py, |database| Ok(database.family(name)?.is_some()))
+    }
+
+    fn create_family(&self, py: Python<'_>, name: &str, settings: &Bound<'_, PyDict>) -> PyResult<()> {
+        let settings = convert::settings(settings)?;
+        self.run(py, |database| database.create_family(name, &settings).map(drop))
+    }
+
+    fn drop_family(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        self.run(py, |database| database.drop_family(name))
+    }
+
+    fn rename_family(&self, py: Python<'_>, old: &str, new: &str) -> PyResult<()> {
+        self.run(py, |database| database.rename_family(old, new))
+    }
+
+    fn note(&self, py: Python<'_>, family: &str) -> PyResult<Option<String>> {
+        self.run(py, |database| database.note(family))
+    }
+
+    fn set_note(&self, py: Python<'_>, family: &str, note: Option<&str>) -> PyResult<()> {
+        self.run(py, |database| database.set_note(family, note))
+    }
+
+    fn configure(&self, py: Python<'_>, family: Option<&str>, settings: &Bound<'_, PyDict>) -> PyResult<()> {
+        let settings = convert::settings(settings)?;
+        self.run(py, |database| database.configure(family, &settings))
+    }
+
+    fn reset(&self, py: Python<'_>, family: Option<&str>, names: Vec<String>) -> PyResult<()> {
+        self.run(py, |database| database.reset(family, &names))
+    }
+
+    /// Rows of (name, value, pinned).
+    fn settings<'py>(
+        &self,
+        py: Python<'py>,
+        family: Option<&str>,
+    ) -> PyResult<Vec<(&'static str, Bound<'py, PyAny>, bool)>> {
+        let settings = self.run(py, |database| database.settings(family))?;
+        settings.into_iter().map(|(name, value, pinned)| Ok((name, convert::setting(py, value)?, pinned))).collect()
+    }
+
+    fn snapshot(&self) -> PyResult<Snapshot> {
+        Ok(Snapshot::new(self.database()?.snapshot().or_raise()?))
+    }
+
+    fn begin(&self, serializable: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Transaction> {
+        let timeout = convert::seconds(timeout, "timeout")?;
+        Ok(Transaction::new(self.database()?.begin(serializable, timeout).or_raise()?))
+    }
+
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, engine::Database::sync)
+    }
+
+    fn checkpoint(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, engine::Database::checkpoint)
+    }
+
+    fn compact(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let database = self.database()?;
+        progress::run(py, progress, |progress| database.compact(progress))
+    }
+
+    fn backup(&self, py: Python<'_>, destination: PathBuf, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let database = self.database()?;
+        progress::run(py, progress, |progress| database.backup(&destination, progress))
+    }
+
+    /// The report as a dict; each problem is a dict too.
+    fn check<'py>(&self, py: Python<'py>, progress: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyDict>> {
+        let database = self.database()?;
+        let report = progress::run(py, progress, |progress| database.check(progress))?;
+        let problems = PyList::empty(py);
+        for problem in report.problems {
+            let entry = PyDict::new(py);
+            entry.set_item("path", problem.path)?;
+            entry.set_item("offset", problem.offset)?;
+            entry.set_item("family", problem.family)?;
+            entry.set_item("what", problem.what)?;
+            problems.append(entry)?;
+        }
+        let answer = PyDict::new(py);
+        answer.set_item("families", report.families)?;
+        answer.set_item("pages", report.pages)?;
+        answer.set_item("records", report.records)?;
+        answer.set_item("bytes", report.bytes)?;
+        answer.set_item("problems", problems)?;
+        Ok(answer)
+    }
+
+    /// (figures of the database, figures by family).
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
+        let stats = self.run(py, engine::Database::stats)?;
+        let families = PyDict::new(py);
+        for (name, rows) in stats.families {
+            families.set_item(name, figures(py, rows)?)?;
+        }
+        Ok((figures(py, stats.database)?, families))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, engine::Database::close)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(error::pickled("database", "send its path and call lyredb.open() there"))
+    }
+}
+
+fn figures<'py>(py: Python<'py>, rows: Vec<(&'static str, Stat)>) -> PyResult<Bound<'py, PyDict>> {
+    let figures = PyDict::new(py);
+    for (name, figure) in rows {
+        match figure {
+            Stat::Count(value) | Stat::Bytes(value) => figures.set_item(name, value)?,
+            Stat::Seconds(value) => figures.set_item(name, value)?,
+            Stat::Text(value) => figures.set_item(name, value)?,
+        }
+    }
+    Ok(figures)
+}
+
+/// The registry of tunables, a dict each.
+#[pyfunction]
+pub fn tunables<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    let rows = PyList::empty(py);
+    for tunable in REGISTRY {
+        let row = PyDict::new(py);
+        row.set_item("name", tunable.name)?;
+        row.set_item("scope", if tunable.scope == Scope::Database { "database" } else { "family" })?;
+        match tunable.kind {
+            Kind::Integer { low, high } => bounds(&row, "int", Some((low, high)), None)?,
+            Kind::Choice(choices) => bounds(&row, "choice", None, Some(choices))?,
+        }
+        row.set_item("default", convert::setting(py, tunable.default_value())?)?;
+        row.set_item("unit", tunable.unit)?;
+        row.set_item("description", tunable.what)?;
+        row.set_item(
+            "change",
+            match tunable.change {
+                Change::Instant => "instant",
+                Change::Rewrite => "rewrite",
+            },
+        )?;
+        row.set_item("tuner", tunable.tuner)?;
+        rows.append(row)?;
+    }
+    Ok(rows)
+}
+
+fn bounds(
+    row: &Bound<'_, PyDict>,
+    kind: &str,
+    range: Option<(i64, i64)>,
+    choices: Option<&'static [&'static str]>,
+) -> PyResult<()> {
+    row.set_item("type", kind)?;
+    row.set_item("low", range.map(|(low, _)| low))?;
+    row.set_item("high", range.map(|(_, high)| high))?;
+    row.set_item("choices", choices)
+}

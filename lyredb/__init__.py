@@ -1,0 +1,85 @@
+"""LyreDB: an embedded, ordered, transactional key-value store.
+
+>>> import lyredb, tempfile
+>>> folder = tempfile.mkdtemp()
+>>> with lyredb.open(folder) as db:
+...     db[b"lyre"] = b"seven strings"
+...     db[b"lyre"]
+b'seven strings'
+"""
+
+from lyredb._engine import DEFAULT_FAMILY, MAX_KEY_BYTES, MAX_VALUE_BYTES, Scan, __version__
+from lyredb.db import (
+    CheckReport,
+    ClosedError,
+    Codec,
+    CodecError,
+    ConfigError,
+    ConflictError,
+    CorruptionError,
+    Database,
+    Error,
+    Family,
+    FamilyExistsError,
+    FamilyNotFoundError,
+    ForkedError,
+    InterruptedOperationError,
+    KeyTooLargeError,
+    LockedError,
+    NewerFormatError,
+    NotADatabaseError,
+    PoisonedError,
+    Problem,
+    ReadOnlyError,
+    Savepoint,
+    SavepointError,
+    Snapshot,
+    SnapshotFamily,
+    Stats,
+    Transaction,
+    TransactionEndedError,
+    TransactionFamily,
+    TransactionTimeoutError,
+    ValueTooLargeError,
+    open,
+)
+
+__all__ = [
+    "DEFAULT_FAMILY",
+    "MAX_KEY_BYTES",
+    "MAX_VALUE_BYTES",
+    "CheckReport",
+    "ClosedError",
+    "Codec",
+    "CodecError",
+    "ConfigError",
+    "ConflictError",
+    "CorruptionError",
+    "Database",
+    "Error",
+    "Family",
+    "FamilyExistsError",
+    "FamilyNotFoundError",
+    "ForkedError",
+    "InterruptedOperationError",
+    "KeyTooLargeError",
+    "LockedError",
+    "NewerFormatError",
+    "NotADatabaseError",
+    "PoisonedError",
+    "Problem",
+    "ReadOnlyError",
+    "Savepoint",
+    "SavepointError",
+    "Scan",
+    "Snapshot",
+    "SnapshotFamily",
+    "Stats",
+    "Transaction",
+    "TransactionEndedError",
+    "TransactionFamily",
+    "TransactionTimeoutError",
+    "ValueTooLargeError",
+    "__version__",
+    "open",
+]

@@ -1,0 +1,64 @@
+"""Databases, families, transactions, snapshots, codecs and errors; import them from `lyredb`."""
+
+from lyredb.db.codecs import Codec
+from lyredb.db.database import CheckReport, Database, Problem, Stats, open
+from lyredb.db.errors import (
+    ClosedError,
+    CodecError,
+    ConfigError,
+    ConflictError,
+    CorruptionError,
+    Error,
+    FamilyExistsError,
+    FamilyNotFoundError,
+    ForkedError,
+    InterruptedOperationError,
+    KeyTooLargeError,
+    LockedError,
+    NewerFormatError,
+    NotADatabaseError,
+    PoisonedError,
+    ReadOnlyError,
+    SavepointError,
+    TransactionEndedError,
+    TransactionTimeoutError,
+    ValueTooLargeError,
+)
+from lyredb.db.family import Family
+from lyredb.db.snapshot import Snapshot, SnapshotFamily
+from lyredb.db.transaction import Savepoint, Transaction, TransactionFamily
+
+__all__ = [
+    "CheckReport",
+    "ClosedError",
+    "Codec",
+    "CodecError",
+    "ConfigError",
+    "ConflictError",
+    "CorruptionError",
+    "Database",
+    "Error",
+    "Family",
+    "FamilyExistsError",
+    "FamilyNotFoundError",
+    "ForkedError",
+    "InterruptedOperationError",
+    "KeyTooLargeError",
+    "LockedError",
+    "NewerFormatError",
+    "NotADatabaseError",
+    "PoisonedError",
+    "Problem",
+    "ReadOnlyError",
+    "Savepoint",
+    "SavepointError",
+    "Snapshot",
+    "SnapshotFamily",
+    "Stats",
+    "Transaction",
+    "TransactionEndedError",
+    "TransactionFamily",
+    "TransactionTimeoutError",
+    "ValueTooLargeError",
+    "open",
+]

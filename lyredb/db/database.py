@@ -1,0 +1,531 @@
+"""A database: a folder of families."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import random
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
+
+from lyredb import _engine
+from lyredb.db import codecs, settings
+from lyredb.db.errors import ConfigError, ConflictError, Error, FamilyExistsError, FamilyNotFoundError
+from lyredb.db.family import Family
+from lyredb.db.progress import Progress, reporting
+from lyredb.db.snapshot import Snapshot
+from lyredb.db.transaction import Transaction
+
+K = TypeVar("K")
+V = TypeVar("V")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+Durability: TypeAlias = Literal["sync", "group", "async"]
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+_FIRST_PAUSE_SECONDS = 0.0005
+_LONGEST_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that `Database.check` found wrong."""
+
+    path: str
+    offset: int | None
+    family: str | None
+    what: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `Database.check` walked over, and what it found wrong."""
+
+    families: int
+    pages: int
+    records: int
+    bytes: int
+    problems: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counters and sizes, of the database and by family."""
+
+    database: dict[str, int | float | str]
+    families: dict[str, dict[str, int | float | str]] = field(default_factory=dict[str, dict[str, "int | float | str"]])
+
+
+class Database(Family[K, V]):
+    """An open database; itself the mapping of its default family. Made by `lyredb.open`.
+
+    Any number of threads may use it. `with` closes it; so does the end of the program.
+    """
+
+    __slots__ = ("_engine", "_families", "_lock")
+
+    _engine: _engine.Engine
+    _families: dict[str, Family[Any, Any]]
+    _lock: threading.RLock
+
+    def __new__(cls, engine: _engine.Engine, key: _engine.Codec, value: _engine.Codec) -> Database[K, V]:
+        self = super().__new__(cls, engine, _engine.DEFAULT_FAMILY, key, value)
+        self._engine = engine
+        self._database = self
+        self._families = {}
+        self._lock = threading.RLock()
+        return self
+
+    # --- families
+
+    def family(
+        self,
+        name: str,
+        *,
+        preset: str | None = None,
+        key: codecs.CodecLike | None = None,
+        value: codecs.CodecLike | None = None,
+        **tunables: settings.Value,
+    ) -> Family[Any, Any]:
+        """The family of this name, which is made if there is none.
+
+        Args:
+            name: Any text.
+            preset: Settings for a kind of workload, from `lyredb.presets`; `tunables` go before it.
+            key: How keys are encoded: "bytes" (the default), "str", "int", "tuple", or an ordered `lyredb.Codec`. The
+                database remembers the names of a family's codecs.
+            value: How values are encoded: those, "json" or "msgpack", or any `lyredb.Codec`.
+            **tunables: Settings of the family; `lyredb tunables` lists them.
+
+        Raises:
+            ConfigError: A codec is another one than the family was made with, or a setting or preset is not known.
+            ReadOnlyError: The database is open for reading only, and there is no such family.
+        """
+        settings.check_names(tunables, scope="family")
+        chosen = {**(settings.of_preset(preset, family_only=True) if preset else {}), **tunables}
+        if name == _engine.DEFAULT_FAMILY and key is None and value is None:
+            if chosen:
+                self._engine.configure(name, chosen)
+            return cast("Family[Any, Any]", self)
+        with self._lock:
+            cached = self._families.get(name)
+            if cached is not None and _is(cached.key_codec, key) and _is(cached.value_codec, value):
+                if chosen:
+                    self._engine.configure(name, chosen)
+                return cached
+            made = not self._engine.has_family(name)
+            if made:
+                # Refuses a codec that cannot be one before the family is made.
+                pair = codecs.resolve(key or "bytes", role="key"), codecs.resolve(value or "bytes", role="value")
+                self._create(name, chosen)
+                _remember(self._engine, name, pair)
+            else:
+                pair = _agreed(self._engine, name, key, value)
+                if chosen:
+                    self._engine.configure(name, chosen)
+            family = Family[Any, Any](self._engine, name, *pair)
+            family._database = self  # pyright: ignore[reportPrivateUsage]
+            self._families[name] = family
+            return family
+
+    def _create(self, name: str, chosen: dict[str, settings.Value]) -> None:
+        try:
+            self._engine.create_family(name, chosen)
+        except FamilyExistsError:
+            # Another thread's Database.family was first; its lock is ours, so this is another handle's doing.
+            self._engine.configure(name, chosen)
+
+    def existing_family(self, name: str) -> Family[Any, Any]:
+        """The family of this name; unlike `family` it makes none.
+
+        Raises:
+            FamilyNotFoundError: There is no such family.
+        """
+        if name == _engine.DEFAULT_FAMILY:
+            return cast("Family[Any, Any]", self)
+        cached = self._families.get(name)
+        if cached is not None:
+            return cached
+        if not self._engine.has_family(name):
+            raise FamilyNotFoundError(f"there is no family {name!r}")
+        return self.family(name)
+
+    def families(self) -> list[str]:
+        """The names of all families, in order, "default" among them."""
+        return self._engine.families()
+
+    def drop_family(self, name: str) -> None:
+        """Deletes a family with all its records. Handles of it raise FamilyNotFoundError from then on.
+
+        Raises:
+            FamilyNotFoundError: There is no such family.
+            ConfigError: It is the default family.
+        """
+        with self._lock:
+            self._engine.drop_family(name)
+            self._families.pop(name, None)
+
+    def rename_family(self, old: str, new: str) -> None:
+        """Gives a family another name. Handles of it stay good.
+
+        Raises:
+            FamilyNotFoundError: There is no family `old`.
+            FamilyExistsError: There is a family `new` already.
+            ConfigError: It is the default family.
+        """
+        with self._lock:
+            self._engine.rename_family(old, new)
+            family = self._families.pop(old, None)
+            if family is not None:
+                self._families[new] = family
+
+    # --- transactions and snapshots
+
+    def transaction(self, *, serializable: bool = False, timeout: float | timedelta | None = None) -> Transaction[K, V]:
+        """Begins a transaction: it sees the database as it is now, and its own changes.
+
+        Args:
+            serializable: Also fail with ConflictError if another transaction changed what this one read.
+            timeout: Seconds after which it is rolled back, so that a forgotten one holds nothing up.
+        """
+        return Transaction(self, self._engine.begin(serializable, timeout))
+
+    def snapshot(self) -> Snapshot[K, V]:
+        """The database as it is now, to read from for as long as it is open."""
+        return Snapshot(self, self._engine.snapshot())
+
+    def retry(
+        self,
+        function: Callable[Concatenate[Transaction[K, V], P], R],
+        /,
+        *args: Any,
+        attempts: int = 10,
+        serializable: bool = False,
+        timeout: float | timedelta | None = None,
+    ) -> R:
+        """Runs `function(t, *args)` in a transaction and commits; after a conflict again, with growing random pauses.
+
+        Args:
+            function: May run several times, so it should change nothing but the database.
+            *args: Handed on.
+            attempts: How often it is tried at most.
+            serializable: As for `transaction`.
+            timeout: As for `transaction`, for each attempt.
+
+        Returns:
+            What `function` returned.
+
+        Raises:
+            ConflictError: From the last attempt.
+        """
+        if attempts < 1:
+            raise ValueError(f"attempts must be at least 1, not {attempts}")
+        call = cast("Callable[..., R]", function)
+        pause = _FIRST_PAUSE_SECONDS
+        for attempt in range(attempts):
+            try:
+                with self.transaction(serializable=serializable, timeout=timeout) as transaction:
+                    return call(transaction, *args)
+            except ConflictError:
+                if attempt == attempts - 1:
+                    raise
+            time.sleep(random.uniform(0.5, 1.0) * pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    # --- settings
+
+    def configure(self, family: str | None = None, /, **tunables: settings.Value) -> None:
+        """Changes settings, all of them or none; what is set here, automatic tuning leaves alone.
+
+        Args:
+            family: Whose. None: of the database, or of every family that has no setting of its own.
+            **tunables: `lyredb tunables` lists them.
+
+        Raises:
+            ConfigError: A name or a value is not one of the registry's.
+            FamilyNotFoundError: There is no such family.
+        """
+        settings.check_names(tunables, scope=None if family is None else "family")
+        self._engine.configure(family, tunables)
+
+    def reset(self, *names: str, family: str | None = None) -> None:
+        """Sets settings back to their defaults."""
+        settings.check_names(names, scope=None if family is None else "family")
+        self._engine.reset(family, list(names))
+
+    def settings(self, family: str | None = None) -> dict[str, settings.Value]:
+        """The settings of a family, or with None of the database, as they are now."""
+        return {name: value for name, value, _ in self._engine.settings(family)}
+
+    def pinned(self, family: str | None = None) -> list[str]:
+        """The names of the settings that were set by hand."""
+        return [name for name, _, pinned in self._engine.settings(family) if pinned]
+
+    def apply_preset(self, name: str, family: str | None = None) -> None:
+        """Changes settings to those of a preset, scaled to this machine.
+
+        Args:
+            name: One of `lyredb.presets`.
+            family: Whose; None: the database's and all families'.
+
+        Raises:
+            ConfigError: There is no such preset.
+            FamilyNotFoundError: There is no such family.
+        """
+        self._engine.configure(family, settings.of_preset(name, family_only=family is not None))
+
+    # --- maintenance
+
+    def sync(self) -> None:
+        """Returns when all that was committed before is on the disk."""
+        self._engine.sync()
+
+    def checkpoint(self) -> None:
+        """Writes what the log holds into the page file and cuts the log."""
+        self._engine.checkpoint()
+
+    def compact(self, *, progress: Progress = None) -> None:
+        """Moves pages to the front of the file and gives the rest back to the system. Ctrl-C stops it safely.
+
+        Args:
+            progress: Called with (done, total) now and then; True shows a bar (needs rich).
+        """
+        with reporting(progress, "compact") as report:
+            self._engine.compact(report)
+
+    def backup(self, destination: PathLike, *, progress: Progress = None) -> None:
+        """Writes a consistent copy into a new folder, while others read and write.
+
+        Raises:
+            NotADatabaseError: `destination` is neither new nor empty.
+        """
+        with reporting(progress, "backup") as report:
+            self._engine.backup(os.fspath(destination), report)
+
+    def check(self, *, progress: Progress = None) -> CheckReport:
+        """Reads everything and tests every invariant; what is wrong is in the report, nothing is changed."""
+        with reporting(progress, "check") as report:
+            found = self._engine.check(report)
+        problems = [Problem(**problem) for problem in found["problems"]]
+        return CheckReport(found["families"], found["pages"], found["records"], found["bytes"], problems)
+
+    def stats(self) -> Stats:
+        """Counters since the database was opened, and sizes; units are in the names."""
+        return Stats(*self._engine.stats())
+
+    # --- life
+
+    @property
+    def path(self) -> str:
+        """The folder."""
+        return str(self._engine.path)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._engine.closed
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened for reading only."""
+        return self._engine.read_only
+
+    @property
+    def durability(self) -> Durability:
+        """When a commit is on the disk."""
+        return cast("Durability", self._engine.durability)
+
+    def close(self) -> None:
+        """Waits for writers, brings everything to the disk and frees the memory.
+
+        Safe while other threads use the database: their next call raises ClosedError. May be called again.
+        """
+        self._engine.close()
+        _open_databases.discard(self)
+
+    def __enter__(self) -> Database[K, V]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<lyredb.Database {self.path!r}>"
+
+
+class _Identity(weakref.WeakValueDictionary[int, Database[Any, Any]]):
+    """Databases by identity: as mappings they have no hash."""
+
+    def add(self, database: Database[Any, Any]) -> None:
+        self[id(database)] = database
+
+    def discard(self, database: Database[Any, Any]) -> None:
+        self.pop(id(database), None)
+
+
+_open_databases = _Identity()
+
+
+def _close_all() -> None:
+    for database in list(_open_databases.values()):
+        try:
+            database.close()
+        except (Error, OSError) as error:
+            # The program is ending: there is nobody to raise to, but it must not pass unseen.
+            print(f"lyredb: closing {database.path}: {error}", file=sys.stderr)
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    # A child has no databases of its own yet, and must leave its parent's alone.
+    os.register_at_fork(after_in_child=_open_databases.clear)
+
+
+@overload
+def open(
+    path: PathLike,
+    *,
+    preset: str | None = None,
+    durability: Durability = "group",
+    memory_bytes: int | None = None,
+    read_only: bool = False,
+    create: bool = True,
+    key: None = None,
+    value: None = None,
+    **tunables: settings.Value,
+) -> Database[bytes, bytes]: ...
+@overload
+def open(
+    path: PathLike,
+    *,
+    preset: str | None = None,
+    durability: Durability = "group",
+    memory_bytes: int | None = None,
+    read_only: bool = False,
+    create: bool = True,
+    key: codecs.CodecLike | None = None,
+    value: codecs.CodecLike | None = None,
+    **tunables: settings.Value,
+) -> Database[Any, Any]: ...
+def open(
+    path: PathLike,
+    *,
+    preset: str | None = None,
+    durability: Durability = "group",
+    memory_bytes: int | None = None,
+    read_only: bool = False,
+    create: bool = True,
+    key: codecs.CodecLike | None = None,
+    value: codecs.CodecLike | None = None,
+    **tunables: settings.Value,
+) -> Database[Any, Any]:
+    """Opens the database in a folder, which is made if it does not exist.
+
+    Args:
+        path: The folder.
+        preset: Settings for a kind of workload, from `lyredb.presets`; `memory_bytes` and `tunables` go before it.
+        durability: When a commit is on the disk: "sync", before it returns; "group", a few milliseconds later at most;
+            "async", when the system sees fit. `db.sync()` waits for it whatever this is.
+        memory_bytes: How much memory pages may take.
+        read_only: Refuse writes.
+        create: Make the database if there is none.
+        key: The codec of the default family's keys; see `Database.family`.
+        value: The codec of the default family's values.
+        **tunables: Settings of the database and defaults for its families; `lyredb tunables` lists them.
+
+    Raises:
+        FileNotFoundError: There is no database, and `create` is false.
+        LockedError: It is open already.
+        NotADatabaseError: There is something else at `path`.
+        NewerFormatError: A newer LyreDB wrote it.
+        CorruptionError: It is damaged.
+        ConfigError: A setting, preset or codec is not known, or the codec is another one than before.
+        OSError: The system refused something.
+    """
+    chosen: dict[str, settings.Value] = dict(tunables)
+    if memory_bytes is not None:
+        chosen["memory_bytes"] = memory_bytes
+    settings.check_names(chosen)
+    for codec, role in ((key, "key"), (value, "value")):
+        if codec is not None:
+            codecs.resolve(codec, role=role)
+    if preset is not None:
+        chosen = {**settings.of_preset(preset), **chosen}
+    engine = _engine.Engine(os.fspath(path), durability=durability, read_only=read_only, create=create, settings=chosen)
+    try:
+        pair = _agreed(engine, _engine.DEFAULT_FAMILY, key, value)
+        database: Database[Any, Any] = Database(engine, *pair)
+    except BaseException:
+        engine.close()
+        raise
+    _open_databases.add(database)
+    return database
+
+
+def _is(native: _engine.Codec, given: codecs.CodecLike | None) -> bool:
+    """Whether a family with this codec is what was asked for; an object may have changed under the same name."""
+    return given is None or (isinstance(given, str) and native.name == given)
+
+
+def _remember(engine: _engine.Engine, name: str, pair: Iterable[_engine.Codec]) -> None:
+    key, value = pair
+    engine.set_note(name, json.dumps({"key": key.name, "value": value.name}))
+
+
+def _agreed(
+    engine: _engine.Engine, name: str, key: codecs.CodecLike | None, value: codecs.CodecLike | None
+) -> tuple[_engine.Codec, _engine.Codec]:
+    """The codecs of a family that exists: those asked for, if they are the ones it was made with."""
+    note = engine.note(name)
+    if note is None:
+        # Made without codecs, so of bytes; while it is empty that can still change.
+        pair = codecs.resolve(key or "bytes", role="key"), codecs.resolve(value or "bytes", role="value")
+        if (pair[0].name, pair[1].name) != ("bytes", "bytes"):
+            plain = _engine.Codec("bytes")
+            if _engine.Family[Any, Any](engine, name, plain, plain):
+                _refuse(name, "key" if pair[0].name != "bytes" else "value", "bytes")
+            _remember(engine, name, pair)
+        return pair
+    remembered: dict[str, str] = json.loads(note)
+    return (
+        _one_agreed(name, "key", key, remembered["key"]),
+        _one_agreed(name, "value", value, remembered["value"]),
+    )
+
+
+def _one_agreed(family: str, role: str, given: codecs.CodecLike | None, remembered: str) -> _engine.Codec:
+    if given is None:
+        if remembered not in codecs.NAMES:
+            raise ConfigError(
+                f"family {family!r} was made with the {role} codec {remembered}, which only the program knows",
+                suggestion=f"pass it: {role}=...",
+            )
+        return codecs.resolve(remembered, role=role)
+    if codecs.name_of(given) != remembered:
+        codecs.resolve(given, role=role)
+        _refuse(family, role, remembered)
+    return codecs.resolve(given, role=role)
+
+
+def _refuse(family: str, role: str, remembered: str) -> None:
+    raise ConfigError(
+        f"family {family!r} was made with the {role} codec {remembered!r}",
+        suggestion="leave it out to use that one, or make another family and copy the records",
+    )

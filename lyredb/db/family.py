@@ -1,0 +1,87 @@
+"""A family: one ordered map of a database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from lyredb import _engine
+from lyredb.db import columns
+from lyredb.db.mapping import MutableSortedMapping
+
+if TYPE_CHECKING:
+    from lyredb.db.database import Database
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+_MISSING: Any = object()
+
+
+class Family(_engine.Family[K, V], MutableSortedMapping[K, V]):
+    """An ordered map, in memory and on disk. Any number of threads may use one.
+
+    `get`, `put`, `delete`, `[]`, `in` and `scan` are native methods; each call is atomic and sees the newest data. What
+    reads first and writes then (`pop`, `popitem`, `setdefault`) runs in a small transaction.
+    """
+
+    __slots__ = ("__weakref__", "_database")
+
+    _database: Database[Any, Any]
+
+    def write_batch(self, items: Any, *, ttl: Any = None) -> None:
+        """Stores many records in one atomic write; the last of equal keys wins.
+
+        Args:
+            items: A mapping; or an iterable of (key, value) pairs; or `(keys, values)`, a tuple of two Arrow or numpy
+                columns; or an Arrow table or record batch of two columns. Columns whose type is the codec's own
+                (binary, fixed-size binary or string; numpy `S`, `V`, 2-dimensional `uint8`; int64 under `"int"`) go
+                down as buffers, without an object a row. Zero bytes at the end of numpy `S` items are padding, as in
+                numpy.
+            ttl: Seconds, or a timedelta, after which the records expire.
+
+        Raises:
+            TypeError, KeyTooLargeError, ValueTooLargeError: Some record cannot be stored; none is.
+        """
+        columns.write(self, items, ttl)
+
+    @overload
+    def pop(self, key: K) -> V: ...
+    @overload
+    def pop(self, key: K, default: V) -> V: ...
+    @overload
+    def pop(self, key: K, default: T) -> V | T: ...
+    def pop(self, key: K, default: Any = _MISSING) -> Any:
+        """Deletes a record and returns its value, or `default` when it is not there.
+
+        Raises:
+            KeyError: It is not there, and no default was given.
+        """
+        value = self._database.retry(lambda t: t.bind(self).pop(key, _MISSING))
+        if value is not _MISSING:
+            return value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
+    def popitem(self, *, index: int = -1) -> tuple[K, V]:
+        """Deletes a record, the last by default, and returns it. O(log n + |index|).
+
+        Raises:
+            KeyError: There is no record at `index`.
+        """
+        return self._database.retry(lambda t: t.bind(self).popitem(index=index))
+
+    @overload
+    def setdefault(self: Family[K, T | None], key: K, default: None = None, /) -> T | None: ...
+    @overload
+    def setdefault(self, key: K, default: V, /) -> V: ...
+    def setdefault(self, key: K, default: Any = None, /) -> Any:
+        """The value of a key, which is stored as `default` first if it is not there."""
+        value = self.get(key, _MISSING)
+        if value is not _MISSING:
+            return value
+        return self._database.retry(lambda t: t.bind(self).setdefault(key, default))
+
+    def __repr__(self) -> str:
+        return f"<lyredb.{type(self).__name__} {self.name!r} of {self._database.path!r}>"

@@ -1,0 +1,71 @@
+"""Examples in README, docs and docstrings do what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lyredb
+from lyredb.presets import page
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = [
+    "lyredb",
+    *(each.name for each in pkgutil.walk_packages(lyredb.__path__, "lyredb.") if each.name != "lyredb.__main__"),
+]
+
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]+\]\((?!https?://|#)([^)#\s]+)")
+
+
+def has_python(file: Path) -> bool:
+    return bool(PYTHON_BLOCK.search(file.read_text()))
+
+
+@pytest.mark.parametrize("file", [*filter(has_python, PAGES)], ids=lambda file: file.name)
+def test_the_examples_of_a_page_run_one_after_the_other(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = file.read_text()
+    names: dict[str, Any] = {"__name__": "example"}
+    for block in PYTHON_BLOCK.finditer(text):
+        # Blank lines before it, so that a traceback has the page's own line numbers.
+        source = "\n" * (text.count("\n", 0, block.start()) + 1) + block[1]
+        exec(compile(source, str(file), "exec"), names)
+
+
+def test_readme_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = PYTHON_BLOCK.search((ROOT / "README.md").read_text())
+    assert block
+    exec(block[1], {})
+    printed = capsys.readouterr().out.strip()
+    assert printed
+    assert f"# {printed}\n" in block[1]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+
+
+def test_the_page_of_tunables_is_current() -> None:
+    assert (ROOT / "docs" / "tunables.md").read_text() == page.render(), "run `make docs`"
+
+
+@pytest.mark.parametrize("file", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda file: file.name)
+def test_links_between_files_lead_somewhere(file: Path) -> None:
+    for target in LINK.findall(file.read_text()):
+        assert (file.parent / target).exists(), f"{file.name} links to {target}"
