@@ -120,11 +120,11 @@ impl Database {
     }
 
     pub fn drop_family(&self, name: &str) -> Result<()> {
-        let mut catalogue = self.core.describe();
         let _catalogue = self.core.catalogue.lock();
         self.changeable()?;
         let family = self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?;
         self.refuse_default(name)?;
+        let mut catalogue = self.core.describe();
         catalogue.families.retain(|entry| entry.id != family.id);
         {
             // Writers that hold the lock finish first; their records come before this one in the log.
