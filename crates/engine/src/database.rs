@@ -126,13 +126,12 @@ impl Database {
         self.refuse_default(name)?;
         let mut catalogue = self.core.describe();
         catalogue.families.retain(|entry| entry.id != family.id);
-        {
-            // Writers that hold the lock finish first; their records come before this one in the log.
-            let _writer = family.tree.writer.lock();
-            family.drop_for_good();
-        }
+        // Writers that hold the lock finish first; their records come before this one in the log.
+        let writer = family.tree.writer.lock();
         self.core.log_catalogue(&catalogue, || {
+            family.drop_for_good();
             self.core.families.write().remove(name);
+            drop(writer);
         })?;
         drop(_catalogue);
         self.core.checkpoint.lock().dropped.push(family);
@@ -175,8 +174,11 @@ impl Database {
         let _catalogue = self.core.catalogue.lock();
         self.changeable()?;
         let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;
-        *core.note.write() = note.map(str::to_string);
-        self.core.log_catalogue(&self.core.describe(), || ())
+        let note = note.map(str::to_string);
+        let mut catalogue = self.core.describe();
+        let entry = catalogue.families.iter_mut().find(|entry| entry.id == core.id);
+        entry.expect("it is one of them").note.clone_from(&note);
+        self.core.log_catalogue(&catalogue, || *core.note.write() = note)
     }
 
     pub fn note(&self, family: &str) -> Result<Option<String>> {
