@@ -39,6 +39,8 @@ pub struct CheckpointState {
     /// To be given back at the end of the next checkpoint.
     pub doomed: Vec<u64>,
     pub dropped: Vec<Arc<FamilyCore>>,
+    /// How many of these, the first, have their extents in `doomed`: a checkpoint that saw them failed.
+    pub dropped_doomed: usize,
     pub count: u64,
     pub nanoseconds: u64,
 }
@@ -91,16 +93,18 @@ impl Core {
             structure: Vec::new(),
             blobs: &mut blobs,
         };
-        let written = run.write(&state.dropped, segment);
+        let written = run.write(&state.dropped[state.dropped_doomed..], segment);
         let Run { freed, orphans, structure, .. } = run;
         state.blobs = blobs;
         if let Err(error) = written {
             // The old superblock stays; whatever was written for the new one goes with the next attempt.
             state.doomed.extend(freed.into_iter().chain(orphans).chain(structure));
+            state.dropped_doomed = state.dropped.len();
             return Err(error);
         }
         point(Point::CheckpointCommitted);
         let guard = epoch::pin();
+        state.dropped_doomed = 0;
         for family in state.dropped.drain(..) {
             family.tree.clear(&guard);
         }
@@ -239,6 +243,10 @@ impl Run<'_> {
             let cut = (*low < from).then_some(from.as_slice());
             let (mut entry, new) = self.leaf(family, page, cut, guard)?;
             changed |= new;
+            if new && bottom.inner.is_some() {
+                // Should this checkpoint fail, the next still has to write where the leaves are now.
+                bottom.page.set(DIRTY);
+            }
             entry.low = cut.map_or_else(|| low.clone(), <[u8]>::to_vec);
             entries.push(entry);
         }
@@ -306,6 +314,11 @@ impl Run<'_> {
         }
         let records = &gathered.records;
         let mut places = Vec::new();
+        if self.move_from.is_some() && records.iter().any(|record| record.flags & BLOB != 0) {
+            // Should this checkpoint fail, the next has to write where the long values have moved to.
+            let _writer = family.tree.writer.lock();
+            page.set(DIRTY);
+        }
         for record in records.iter().filter(|record| record.flags & BLOB != 0) {
             let blob = record.blob().expect("the flag says so");
             places.push((self.blob(family, blob, guard)?, blob.len()));

@@ -289,7 +289,7 @@ fn everything() -> Mix {
 
 /// Runs the steps on a disk of which the `nth` operation fails, heals it, reopens, and compares. Returns whether the
 /// fault struck.
-fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault) -> bool {
+fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault, seed: u64) -> bool {
     let disk = MemoryDisk::new();
     let now = Arc::new(AtomicU64::new(START_MS));
     let options = options(durability, &now);
@@ -297,7 +297,7 @@ fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault) -> bo
     let mut database = open().expect("the disk is still well");
     disk.fail_at(nth, fault);
     let strikes = disk.operations() + nth;
-    let what = || format!("{durability:?}, {fault:?} at operation {nth}");
+    let what = || format!("{durability:?}, seed {seed}, {fault:?} at operation {nth}");
     // Contents that are possible, each with what of it is durable at least.
     let mut possible = vec![Content::new()];
     let mut since_durable = possible.clone();
@@ -385,16 +385,33 @@ fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault) -> bo
     struck
 }
 
+/// What checkpoints have to cope with above all.
+fn much_to_move() -> Mix {
+    Mix {
+        puts: 15,
+        batches: 25,
+        deletes: 10,
+        families: 20,
+        checkpoints: 15,
+        compactions: 12,
+        reopenings: 3,
+        long_values: true,
+        ..Mix::default()
+    }
+}
+
 fn fail_everywhere(fault: Fault, durability: Durability) {
     let mut faults = 0;
-    for seed in 5..5 + effort("LYREDB_TEST_EFFORT") {
-        let steps = steps(&everything(), 40, 60, seed);
-        let mut nth = 1;
-        while fail_at(&steps, durability, nth, fault) {
-            nth += 1;
-            assert!(nth < 20_000, "the steps do not end");
+    for seed in 0..2 * effort("LYREDB_TEST_EFFORT") {
+        for mix in [everything(), much_to_move()] {
+            let steps = steps(&mix, 40, 100, seed);
+            let mut nth = 1;
+            while fail_at(&steps, durability, nth, fault, seed) {
+                nth += 1;
+                assert!(nth < 20_000, "the steps do not end");
+            }
+            faults += nth - 1;
         }
-        faults += nth - 1;
     }
     println!("{fault:?}, {durability:?}: {faults} faults");
     assert!(faults > 100, "the fault struck {faults} times only");
