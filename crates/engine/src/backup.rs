@@ -66,7 +66,8 @@ impl Core {
     /// Checkpoints that move the last pages into the free space before them, until nothing is won any more.
     pub fn compact(&self, progress: Progress<'_>) -> Result<()> {
         self.checkpoint(None)?;
-        let first = self.settle_space()?;
+        self.give_back()?;
+        let first = self.pages.usage().file_bytes;
         let mut before = first;
         loop {
             let usage = self.pages.usage();
@@ -81,7 +82,8 @@ impl Core {
             }
             self.checkpoint(Some(move_from))?;
             // The checkpoint after gives back what the moved pages occupied.
-            let now = self.settle_space()?;
+            self.give_back()?;
+            let now = self.pages.usage().file_bytes;
             if now >= before {
                 return Ok(());
             }
@@ -90,7 +92,7 @@ impl Core {
     }
 
     /// Waits until no reader can be on its way to a freed extent, and gives the free end of the file back.
-    fn settle_space(&self) -> Result<u64> {
+    pub fn give_back(&self) -> Result<()> {
         for _ in 0..64 {
             epoch::pin().flush();
             if self.releases.load(crate::sync::Ordering::Acquire) == 0 {
@@ -98,7 +100,6 @@ impl Core {
             }
             std::thread::yield_now();
         }
-        self.pages.trim()?;
-        Ok(self.pages.usage().file_bytes)
+        self.pages.trim().map(drop)
     }
 }

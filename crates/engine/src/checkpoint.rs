@@ -23,7 +23,7 @@ use crate::sync::Ordering;
 use crate::tree::{BLOB, Blob, Bottom, DIRTY, EXPIRING, PageRef, RETIRED, Record, encode_leaf, gather, view};
 
 /// Pages under an inner page on disk at most.
-const FAN_OUT: usize = 192;
+const FAN_OUT: usize = if cfg!(feature = "small-pages") { 8 } else { 192 };
 
 /// What the checkpoints know of the page file, beyond what the pages in memory know of themselves.
 #[derive(Default)]
@@ -302,7 +302,7 @@ impl Run<'_> {
             return Ok(kept);
         }
         let leaf = family.tree.resident(page, guard)?;
-        let length = leaf.delta().map_or(0, |delta| delta.len());
+        let length = leaf.delta_len();
         let mut scratch = Vec::new();
         let mut gathered = gather(leaf, length, &[], &mut scratch);
         let newest = gathered.records.iter().map(|record| record.version).max().unwrap_or(0);
@@ -344,7 +344,7 @@ impl Run<'_> {
         }
         let old = page.set_extent(extent);
         self.freed.extend(Some(old).filter(|&old| old != 0));
-        let untouched = page.address() == Some(leaf.address()) && leaf.delta().map_or(0, |delta| delta.len()) == length;
+        let untouched = page.address() == Some(leaf.address()) && leaf.delta_len() == length;
         if untouched && newest <= self.version {
             page.set_records(records.len() as u32);
             if expiring {

@@ -116,7 +116,8 @@ impl Core {
             let _writer = family.tree.writer.lock();
             family.close();
         }
-        let written = if self.read_only { Ok(()) } else { self.checkpoint_if_changed() };
+        let written =
+            if self.read_only { Ok(()) } else { self.checkpoint_if_changed().and_then(|()| self.give_back()) };
         let closed = self.log.close();
         let guard = epoch::pin();
         for family in families {
@@ -174,7 +175,7 @@ impl FamilyMaker<'_> {
             path: self.path.clone(),
         };
         let tree = match opened {
-            Some(opened) => Tree::with_root(opened.root, around),
+            Some(opened) => Tree::with_root(opened.root, true, around),
             None => Tree::empty(around),
         };
         Ok(FamilyCore::new(entry.id, &entry.name, entry.note.as_deref(), settings, counters, tree))

@@ -172,7 +172,7 @@ impl Core {
                 }
                 match page.leaf(&guard) {
                     // Old versions that a snapshot still needs are nowhere but in memory.
-                    Found::Hot(leaf) if leaf.holds_versions() || leaf.delta().is_some_and(|delta| delta.len() > 0) => {}
+                    Found::Hot(leaf) if leaf.holds_versions() || leaf.delta_len() > 0 => {}
                     _ => {
                         family.tree.expect_cold();
                         if let Some(address) = page.evict() {

@@ -108,7 +108,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Appends a record, the parts joined, under the next version. Waits for the disk only when 16 MiB are gathered.
+    /// Appends a record, the parts joined, under the next version. Waits for the disk only when 4 MiB are gathered.
     /// After an error nothing was appended.
     pub fn append(&self, payload_parts: &[&[u8]]) -> Result<Ticket> {
         loop {

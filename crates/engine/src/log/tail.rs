@@ -3,7 +3,7 @@
 use super::format::{BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES};
 
 /// Room for records that are waiting; a single record may be longer.
-pub(super) const TAIL_BOUND_BYTES: usize = 16 << 20;
+pub(super) const TAIL_BOUND_BYTES: usize = 4 << 20;
 const KEPT_CAPACITY_BYTES: usize = 2 * TAIL_BOUND_BYTES;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

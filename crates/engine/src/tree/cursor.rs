@@ -11,7 +11,6 @@ use std::sync::Arc;
 use crossbeam_epoch::{self as epoch, Guard};
 
 use super::Tree;
-use super::delta::Delta;
 use super::gather::{gather, view};
 use super::inner::Inner;
 use super::keys::compare_prefix;
@@ -228,7 +227,7 @@ impl Cursor {
         rows: &mut Rows,
         guard: &Guard,
     ) -> Result<Copied> {
-        let length = leaf.delta().map_or(0, Delta::len);
+        let length = leaf.delta_len();
         if length == 0 && !leaf.is_guarded() {
             let find = |key: &[u8]| leaf.search(key);
             let (start, stop) = self.slots(leaf.count(), find);
@@ -379,7 +378,7 @@ impl Cursor {
     }
 
     fn count_leaf(&self, leaf: Leaf<'_>, from_first: bool) -> u64 {
-        let length = leaf.delta().map_or(0, Delta::len);
+        let length = leaf.delta_len();
         let slots = |count: usize, find: &dyn Fn(&[u8]) -> (usize, bool)| {
             let (start, stop) = self.slots(count, find);
             stop.saturating_sub(if from_first { 0 } else { start }) as u64

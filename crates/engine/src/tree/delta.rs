@@ -1,40 +1,40 @@
 //! The changes a leaf has gathered since its image was built: an append-only array of record versions.
 //!
 //! ```text
-//! header (32 bytes) | heads u64 x capacity | offsets u32 x capacity | records
+//! in the leaf's header: address | length u32 | used u32 | capacity u32 | bytes u32
+//! at that address:      heads u64 x capacity | offsets u32 x capacity | records
 //! ```
-//! The writer fills a slot and then releases the new length; readers acquire the length and look at nothing beyond it.
-//! Heads are of the key behind as many bytes as the leaf's prefix has, and only tell keys apart, not their order.
+//! What says how much there is stands with the leaf, which every reader and writer has at hand, so that an append only
+//! writes to the array and waits for none of its lines. The writer fills a slot and then releases the new length; readers
+//! acquire the length and look at nothing beyond it. Heads are of the key behind as many bytes as the leaf's prefix has,
+//! and only tell keys apart, not their order.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::slice;
 
 use super::blob;
-use super::keys::head;
+use super::keys::{head, prefetch};
 use super::record::{BLOB, Record};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
-const HEADER: usize = 32;
-
-#[repr(C, align(8))]
-struct Header {
+/// A leaf's part of its delta. All but `length` changes under the family's lock only, and before the length does.
+#[repr(C)]
+#[derive(Default)]
+pub struct DeltaState {
+    at: AtomicPtr<u8>,
     length: AtomicU32,
-    capacity: u32,
-    bytes: u32,
-    /// End of the records, from the start of the allocation. The writer's alone.
-    used: u32,
-    prefix_length: u32,
-    padding: [u32; 3],
+    /// End of the records, from the start of the allocation.
+    used: AtomicU32,
+    capacity: AtomicU32,
+    bytes: AtomicU32,
 }
-
-const _: () = assert!(size_of::<Header>() == HEADER);
 
 #[derive(Clone, Copy)]
 pub struct Delta<'g> {
+    state: &'g DeltaState,
     at: NonNull<u8>,
-    life: PhantomData<&'g ()>,
+    prefix_length: usize,
 }
 
 fn layout(bytes: usize) -> Layout {
@@ -42,115 +42,99 @@ fn layout(bytes: usize) -> Layout {
 }
 
 #[inline(always)]
-pub fn delta_head(key: &[u8], prefix_length: usize) -> u64 {
+fn delta_head(key: &[u8], prefix_length: usize) -> u64 {
     head(key.get(prefix_length..).unwrap_or_default())
 }
 
-impl<'g> Delta<'g> {
-    /// Room for `capacity` records of together `heap` bytes, beside a leaf whose prefix is `prefix_length` long.
-    pub fn allocate(capacity: usize, heap: usize, prefix_length: usize) -> Delta<'static> {
-        let bytes = HEADER + capacity * 12 + heap;
-        // SAFETY: the layout has a size above zero.
+impl DeltaState {
+    /// The delta, if the leaf has one. Acquire: its other fields are set before its address.
+    #[inline(always)]
+    pub fn delta(&self, prefix_length: usize) -> Option<Delta<'_>> {
+        let at = NonNull::new(self.at.load(Ordering::Acquire))?;
+        Some(Delta { state: self, at, prefix_length })
+    }
+
+    /// Makes room for `capacity` records of together `heap` bytes. Only the family's writer, and once a leaf.
+    pub fn allocate(&self, capacity: usize, heap: usize) {
+        debug_assert!(self.at.load(Ordering::Relaxed).is_null());
+        let bytes = capacity * 12 + heap;
+        // SAFETY: the layout has a size above zero, as the capacity is.
         let at = unsafe { alloc(layout(bytes)) };
-        let Some(at) = NonNull::new(at) else { handle_alloc_error(layout(bytes)) };
-        // SAFETY: the header fits, as `bytes` counts it.
-        unsafe {
-            at.cast::<Header>().write(Header {
-                length: AtomicU32::new(0),
-                capacity: capacity as u32,
-                bytes: bytes as u32,
-                used: (HEADER + capacity * 12) as u32,
-                prefix_length: prefix_length as u32,
-                padding: [0; 3],
-            });
+        if at.is_null() {
+            handle_alloc_error(layout(bytes));
         }
-        Delta { at, life: PhantomData }
+        self.used.store(capacity as u32 * 12, Ordering::Relaxed);
+        self.capacity.store(capacity as u32, Ordering::Relaxed);
+        self.bytes.store(bytes as u32, Ordering::Relaxed);
+        self.at.store(at, Ordering::Release);
     }
 
-    /// # Safety
-    /// `at` must come from `allocate` and stay alive for `'g`.
+    /// For a writer that will append soon: fetches the lines it will write.
     #[inline(always)]
-    pub unsafe fn from_pointer(at: NonNull<u8>) -> Delta<'g> {
-        Delta { at, life: PhantomData }
+    pub fn prefetch(&self) {
+        let at = self.at.load(Ordering::Relaxed);
+        if !at.is_null() {
+            prefetch(at.wrapping_add(self.length.load(Ordering::Relaxed) as usize * 8));
+            let end = at.wrapping_add(self.used.load(Ordering::Relaxed) as usize);
+            prefetch(end);
+            prefetch(end.wrapping_add(64));
+        }
     }
+}
 
-    pub fn as_pointer(self) -> NonNull<u8> {
-        self.at
-    }
-
-    #[inline(always)]
-    fn header(self) -> *mut Header {
-        self.at.as_ptr().cast()
-    }
-
-    #[inline(always)]
-    fn fixed(self) -> (u32, u32, u32) {
-        // SAFETY: these fields never change after `allocate`.
-        unsafe { ((*self.header()).capacity, (*self.header()).bytes, (*self.header()).prefix_length) }
-    }
-
+impl<'g> Delta<'g> {
+    /// Size of the allocation.
     pub fn bytes(self) -> usize {
-        self.fixed().1 as usize
+        self.state.bytes.load(Ordering::Relaxed) as usize
     }
 
-    pub fn prefix_length(self) -> usize {
-        self.fixed().2 as usize
+    fn capacity(self) -> usize {
+        self.state.capacity.load(Ordering::Relaxed) as usize
     }
 
     /// Number of records that are there to be read. Acquire: the slots below it are filled.
     #[inline(always)]
     pub fn len(self) -> usize {
-        // SAFETY: the header lives as long as the delta.
-        unsafe { (*self.header()).length.load(Ordering::Acquire) as usize }
+        self.state.length.load(Ordering::Acquire) as usize
     }
 
-    /// Whether all of the records fit.
+    /// Whether all of the records fit. Only for the family's writer.
     pub fn has_room(self, records: &[Record<'_>]) -> bool {
-        let (capacity, bytes, _) = self.fixed();
-        // SAFETY: `used` is the writer's, and only the writer asks.
-        let used = unsafe { (*self.header()).used } as usize;
         let size: usize = records.iter().map(Record::encoded_len).sum();
-        self.len() + records.len() <= capacity as usize && used + size <= bytes as usize
+        let used = self.state.used.load(Ordering::Relaxed) as usize;
+        self.len() + records.len() <= self.capacity() && used + size <= self.bytes()
     }
 
-    /// Appends a record, taking over its blob reference. False: it is full.
+    /// Appends a record that fits, taking over its blob reference.
     ///
     /// # Safety
-    /// Only the family's writer may call it.
-    pub unsafe fn append(self, record: &Record<'_>) -> bool {
-        let (capacity, bytes, prefix_length) = self.fixed();
-        let length = self.len();
-        let size = record.encoded_len();
-        // SAFETY: `used` is the writer's, and we are the writer.
-        let used = unsafe { (*self.header()).used } as usize;
-        if length == capacity as usize || used + size > bytes as usize {
-            return false;
-        }
-        // SAFETY: slot `length` and the bytes from `used` on are free and no reader looks at them before the release.
+    /// Only the family's writer may call it, after `has_room` said yes.
+    pub unsafe fn append(self, record: &Record<'_>) {
+        let (length, capacity) = (self.len(), self.capacity());
+        let used = self.state.used.load(Ordering::Relaxed) as usize;
+        // SAFETY: slot `length` and the bytes from `used` on are free, and no reader looks at them before the release.
         unsafe {
             let base = self.at.as_ptr();
-            base.add(HEADER).cast::<u64>().add(length).write(delta_head(record.key, prefix_length as usize));
-            base.add(HEADER + capacity as usize * 8).cast::<u32>().add(length).write(used as u32);
-            record.write(base.add(used));
-            (*self.header()).used = (used + size) as u32;
-            (*self.header()).length.store(length as u32 + 1, Ordering::Release);
+            base.cast::<u64>().add(length).write(delta_head(record.key, self.prefix_length));
+            base.add(capacity * 8).cast::<u32>().add(length).write(used as u32);
+            let size = record.write(base.add(used));
+            self.state.used.store((used + size) as u32, Ordering::Relaxed);
         }
-        true
+        self.state.length.store(length as u32 + 1, Ordering::Release);
     }
 
     #[inline(always)]
-    pub fn heads(self, length: usize) -> &'g [u64] {
+    fn heads(self, length: usize) -> &'g [u64] {
         // SAFETY: the first `length` heads are filled, by the acquire in `len`.
-        unsafe { slice::from_raw_parts(self.at.as_ptr().add(HEADER).cast(), length) }
+        unsafe { slice::from_raw_parts(self.at.as_ptr().cast(), length) }
     }
 
     /// The record in slot `index`, below a length that `len` gave; its key is whole.
     #[inline(always)]
     pub fn record(self, index: usize) -> Record<'g> {
-        let capacity = self.fixed().0 as usize;
         // SAFETY: as in `heads`.
         unsafe {
-            let offset = *self.at.as_ptr().add(HEADER + capacity * 8).cast::<u32>().add(index);
+            let offset = *self.at.as_ptr().add(self.capacity() * 8).cast::<u32>().add(index);
             Record::read(self.at.as_ptr().add(offset as usize))
         }
     }
@@ -158,7 +142,7 @@ impl<'g> Delta<'g> {
     /// The newest of the first `length` versions of `key` that `accept` takes.
     #[inline(always)]
     pub fn find(self, length: usize, key: &[u8], accept: impl Fn(u64) -> bool) -> Option<Record<'g>> {
-        let target = delta_head(key, self.prefix_length());
+        let target = delta_head(key, self.prefix_length);
         let heads = self.heads(length);
         for index in (0..length).rev() {
             if heads[index] == target {

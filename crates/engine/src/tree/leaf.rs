@@ -12,10 +12,9 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use super::blob;
-use super::delta::Delta;
+use super::delta::{Delta, DeltaState};
 use super::keys::{common_prefix, compare_prefix, head, prefetch, search};
 use super::record::{BLOB, Record};
-use crate::sync::{AtomicPtr, Ordering as Atomic};
 
 /// Some record has a version, an expiry or is a tombstone, so that presence alone does not answer a read.
 const GUARDED: u16 = 1;
@@ -26,7 +25,7 @@ const HEADER: usize = 64;
 
 #[repr(C, align(64))]
 struct Header {
-    delta: AtomicPtr<u8>,
+    delta: DeltaState,
     newest: u64,
     count: u32,
     bytes: u32,
@@ -168,17 +167,17 @@ impl<'g> Leaf<'g> {
     /// The delta, if a write has come since the image was built.
     #[inline(always)]
     pub fn delta(self) -> Option<Delta<'g>> {
-        // Acquire pairs with set_delta: the delta's header is initialised before it can be seen.
-        NonNull::new(self.header().delta.load(Atomic::Acquire)).map(|at| {
-            // SAFETY: a delta lives as long as its leaf.
-            unsafe { Delta::from_pointer(at) }
-        })
+        let header = self.header();
+        header.delta.delta(header.prefix_length as usize)
     }
 
-    /// Gives the image its delta. Only the family's writer, and once.
-    pub fn set_delta(self, delta: Delta<'g>) {
-        debug_assert!(self.delta().is_none());
-        self.header().delta.store(delta.as_pointer().as_ptr(), Atomic::Release);
+    /// The changes in the delta, by number.
+    pub fn delta_len(self) -> usize {
+        self.delta().map_or(0, Delta::len)
+    }
+
+    pub fn delta_state(self) -> &'g DeltaState {
+        &self.header().delta
     }
 
     /// Frees the image, its delta, and the references to blobs that they hold.
@@ -252,7 +251,7 @@ pub fn build(prefix: &[u8], records: &[Record<'_>]) -> Leaf<'static> {
             }
         }
         base.cast::<Header>().write(Header {
-            delta: AtomicPtr::new(ptr::null_mut()),
+            delta: DeltaState::default(),
             newest,
             count: records.len() as u32,
             bytes: bytes as u32,

@@ -71,12 +71,17 @@ impl Tree {
     pub fn empty(around: Surroundings) -> Tree {
         let leaf = build_leaf(&[], &[]);
         around.memory.add(leaf.bytes());
-        Tree::with_root(PageRef::hot(leaf.address(), 0), around)
+        Tree::with_root(PageRef::hot(leaf.address(), 0), false, around)
     }
 
-    pub fn with_root(root: Box<PageRef>, around: Surroundings) -> Tree {
-        let may_be_cold = AtomicBool::new(root.extent() != 0);
-        Tree { root: AtomicPtr::new(Box::into_raw(root)), writer: Mutex::new(Writer::default()), may_be_cold, around }
+    /// `cold`: some leaf is not in memory.
+    pub fn with_root(root: Box<PageRef>, cold: bool, around: Surroundings) -> Tree {
+        Tree {
+            root: AtomicPtr::new(Box::into_raw(root)),
+            writer: Mutex::new(Writer::default()),
+            may_be_cold: AtomicBool::new(cold),
+            around,
+        }
     }
 
     pub fn may_be_cold(&self) -> bool {

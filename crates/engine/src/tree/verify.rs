@@ -3,7 +3,6 @@
 use crossbeam_epoch::{self as epoch, Guard};
 
 use super::Tree;
-use super::delta::Delta;
 use super::gather::gather;
 use super::page::{DIRTY, Found, PageRef};
 use super::record::Record;
@@ -93,11 +92,11 @@ impl Tree {
         if was_cold && leaf.count() != page.records() as usize {
             report(place, format!("a leaf holds {} records and its parent says {}", leaf.count(), page.records()));
         }
-        if !page.is(DIRTY) && leaf.delta().is_some_and(|delta| delta.len() > 0) && place.is_none() {
+        if !page.is(DIRTY) && leaf.delta_len() > 0 && place.is_none() {
             report(place, "a leaf that was never written counts as clean".into());
         }
         let mut scratch = Vec::new();
-        let gathered = gather(leaf, leaf.delta().map_or(0, Delta::len), &[], &mut scratch);
+        let gathered = gather(leaf, leaf.delta_len(), &[], &mut scratch);
         let whole = |record: &Record<'_>| [gathered.prefix, record.key].concat();
         for pair in gathered.records.windows(2) {
             let ordered = pair[0].key < pair[1].key || pair[0].key == pair[1].key && pair[0].version > pair[1].version;

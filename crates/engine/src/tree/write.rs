@@ -8,13 +8,13 @@ use std::ops::Range;
 use std::ptr;
 
 use crossbeam_epoch::Guard;
+use smallvec::SmallVec;
 
 use super::Tree;
 use super::blob;
-use super::delta::Delta;
 use super::gather::{Gathered, Horizon, gather, prune};
 use super::inner::{Child, Inner, build as build_inner};
-use super::keys::separator;
+use super::keys::{prefetch, separator};
 use super::leaf::{Leaf, build as build_leaf, cost};
 use super::page::{DIRTY, Found, PageRef, RETIRED};
 use super::record::{BLOB, Record};
@@ -23,8 +23,9 @@ use crate::memory::Memory;
 use crate::pause::{Point, point};
 
 /// Children of an inner page at most, and at least (but for the root).
-const FAN_OUT: usize = 192;
+const FAN_OUT: usize = if cfg!(feature = "small-pages") { 8 } else { 192 };
 const RECLAIM_EVERY: usize = 32;
+const FETCH_AHEAD: usize = 16;
 const LEAST_FAN_OUT: usize = FAN_OUT / 4;
 
 /// The state that the holder of the family's lock owns.
@@ -48,7 +49,7 @@ struct Step<'g> {
 }
 
 struct Path<'g> {
-    steps: Vec<Step<'g>>,
+    steps: SmallVec<[Step<'g>; 6]>,
     page: &'g PageRef,
 }
 
@@ -73,7 +74,7 @@ impl Path<'_> {
 impl Tree {
     fn path<'g>(&self, key: &[u8], guard: &'g Guard) -> Path<'g> {
         let mut page = self.root(guard);
-        let mut steps = Vec::with_capacity(page.level());
+        let mut steps = SmallVec::new();
         while page.level() > 0 {
             let inner = page.inner(guard);
             let index = inner.find(key);
@@ -93,7 +94,13 @@ impl Tree {
     /// Their leaves must be in memory. Takes over one blob reference for each change that has one.
     pub fn apply(&self, writer: &mut Writer, changes: &[Record<'_>], guard: &Guard) {
         let mut rest = changes;
+        let mut fetched = 0;
         while let Some(first) = rest.first() {
+            let done = changes.len() - rest.len();
+            if changes.len() > 1 && done >= fetched {
+                fetched = done + FETCH_AHEAD;
+                self.fetch(&rest[..rest.len().min(FETCH_AHEAD)], guard);
+            }
             let path = self.path(first.key, guard);
             let Found::Hot(leaf) = path.page.leaf(guard) else {
                 unreachable!("the leaf was made resident and the evictor needs the lock that we hold")
@@ -117,33 +124,42 @@ impl Tree {
         }
     }
 
+    /// Brings the leaves of the next changes into the cache, all at a time, where one after the other would wait.
+    fn fetch(&self, changes: &[Record<'_>], guard: &Guard) {
+        let mut leaves: SmallVec<[Leaf<'_>; FETCH_AHEAD]> = SmallVec::new();
+        for change in changes {
+            if let Found::Hot(leaf) = self.leaf_of(change.key, guard).leaf(guard) {
+                prefetch(ptr::without_provenance(leaf.address() as usize));
+                leaves.push(leaf);
+            }
+        }
+        leaves.iter().for_each(|leaf| leaf.delta_state().prefetch());
+    }
+
     /// Adds the changes to the leaf's delta, if there is room for all of them.
     fn append(&self, leaf: Leaf<'_>, changes: &[Record<'_>]) -> bool {
         let settings = &self.around.settings;
-        let capacity = settings.delta_records();
-        if changes.len() > capacity {
-            return false;
-        }
         let delta = match leaf.delta() {
             Some(delta) => delta,
             None => {
+                let capacity = settings.delta_records();
                 let size: usize = changes.iter().map(Record::encoded_len).sum();
-                let room = (size / changes.len() + 16) * capacity;
                 if changes.len() * 2 > capacity || size * 4 > settings.leaf_bytes() {
                     return false;
                 }
-                let delta = Delta::allocate(capacity, room.min(settings.leaf_bytes()), leaf.prefix().len());
+                let heap = (size / changes.len() + 16) * capacity;
+                leaf.delta_state().allocate(capacity, heap.min(settings.leaf_bytes()));
+                let delta = leaf.delta().expect("just made");
                 self.around.memory.add(delta.bytes());
-                leaf.set_delta(delta);
                 delta
             }
         };
-        // SAFETY: the caller holds the family's lock.
-        let append = |change| unsafe { delta.append(change) };
-        match changes {
-            [change] => append(change),
-            _ => delta.has_room(changes) && changes.iter().all(append),
+        let fits = delta.has_room(changes);
+        if fits {
+            // SAFETY: the caller holds the family's lock, and there is room.
+            changes.iter().for_each(|change| unsafe { delta.append(change) });
         }
+        fits
     }
 
     fn horizon(&self) -> Horizon {
@@ -163,7 +179,7 @@ impl Tree {
     fn rebuild(&self, writer: &mut Writer, path: Path<'_>, leaf: Leaf<'_>, extras: &[Record<'_>], guard: &Guard) {
         writer.consolidations += 1;
         let mut scratch = Vec::new();
-        let length = leaf.delta().map_or(0, Delta::len);
+        let length = leaf.delta_len();
         let mut gathered = gather(leaf, length, extras, &mut scratch);
         let appended = path.is_rightmost() && is_append(leaf, &gathered);
         self.surviving(writer, &mut gathered);
@@ -250,7 +266,7 @@ impl Tree {
             return self.publish(path.page, &mine, extras, guard);
         };
         let mut scratch = Vec::new();
-        let mut theirs = gather(neighbour, neighbour.delta().map_or(0, Delta::len), &[], &mut scratch);
+        let mut theirs = gather(neighbour, neighbour.delta_len(), &[], &mut scratch);
         self.surviving(writer, &mut theirs);
         let mut keys = Vec::new();
         let (first, second) = if other < index { (&theirs, &mine) } else { (&mine, &theirs) };
@@ -394,7 +410,7 @@ impl Tree {
     /// Builds a leaf's image anew without its delta and without what nobody can read any more. Under the lock.
     pub fn consolidate(&self, writer: &mut Writer, page: &PageRef, leaf: Leaf<'_>, guard: &Guard) {
         let mut scratch = Vec::new();
-        let mut gathered = gather(leaf, leaf.delta().map_or(0, Delta::len), &[], &mut scratch);
+        let mut gathered = gather(leaf, leaf.delta_len(), &[], &mut scratch);
         self.surviving(writer, &mut gathered);
         self.publish(page, &gathered, &[], guard);
     }
