@@ -542,6 +542,82 @@ fn families_stay_as_they_are_on_a_full_disk() {
     database.drop_family("one").expect("there is room again");
 }
 
+/// Makes a checkpoint or a compaction fail at each of its writes; the next one has to make up for it.
+fn fail_within(prepare: impl Fn(&Database), attempt: impl Fn(&Database) -> Result<(), Error>) {
+    let now = Arc::new(AtomicU64::new(START_MS));
+    let options = options(Durability::Async, &now);
+    for nth in 1.. {
+        let disk = MemoryDisk::new();
+        let database = common::open(&disk, &options);
+        prepare(&database);
+        let expected = seen(&database);
+        database.sync().expect("the disk is well");
+        disk.fail_at(nth, Fault::Raw(ENOSPC));
+        let failed = attempt(&database);
+        println!("{nth} {failed:?}");
+        disk.heal();
+        if failed.is_ok() {
+            assert!(nth > 5, "only {nth} operations could fail");
+            return;
+        }
+        match database.checkpoint() {
+            Ok(()) => {
+                // A failure that is not of the superblock itself does no harm to what follows.
+                database.checkpoint().expect("nothing is wrong any more");
+                database.compact(&mut |_, _| true).expect("nothing is wrong any more");
+                database.default_family().put(b"", b"", None).expect("a put");
+                database.default_family().delete(b"").expect("a delete");
+            }
+            Err(Error::Poisoned { .. }) => {}
+            Err(error) => panic!("at operation {nth}: {error}"),
+        }
+        assert!(seen(&database) == expected, "at operation {nth}: something changed");
+        assert_sound(&database);
+        drop(database.close());
+        let database = common::open(&disk, &options);
+        assert!(seen(&database) == expected, "at operation {nth}: something changed with the reopening");
+        assert_sound(&database);
+        database.checkpoint().expect("the disk is well");
+        database.compact(&mut |_, _| true).expect("the disk is well");
+        assert!(seen(&database) == expected, "at operation {nth}: something changed in the end");
+        assert_sound(&database);
+    }
+}
+
+#[test]
+fn a_failed_checkpoint_of_a_dropped_family_is_made_up_for() {
+    let prepare = |database: &Database| {
+        let family = database.create_family("dropped", &common::tiny_settings()).expect("a family");
+        for number in 0..200u64 {
+            family.put(&number.to_be_bytes(), &vec![1; 50 + number as usize * 5], None).expect("a put");
+        }
+        database.checkpoint().expect("a checkpoint");
+        database.drop_family("dropped").expect("it is there");
+        for number in 0..200u64 {
+            database.default_family().put(&number.to_be_bytes(), &[2; 100], None).expect("a put");
+        }
+    };
+    fail_within(prepare, Database::checkpoint);
+}
+
+#[test]
+fn a_failed_compaction_of_long_values_is_made_up_for() {
+    let prepare = |database: &Database| {
+        let family = database.default_family();
+        for number in 0..60u64 {
+            family.put(&number.to_be_bytes(), &vec![number as u8; 600 + number as usize * 9], None).expect("a put");
+        }
+        database.checkpoint().expect("a checkpoint");
+        (0..60u64).filter(|number| number % 3 != 2).for_each(|number| {
+            family.delete(&number.to_be_bytes()).expect("a delete");
+        });
+        for _ in 0..2 {
+            database.checkpoint().expect("a checkpoint");
+        }
+    };
+    fail_within(prepare, |database| database.compact(&mut |_, _| true));
+}
+
 /// The recorder itself, against what its images promise.
 #[test]
 fn images_hold_what_was_synced() {

@@ -1,8 +1,10 @@
 //! An inner page's image: separators and the pages between them. One immutable allocation.
 //!
 //! ```text
-//! header (64 bytes) | heads u64 x (children-1) | pages u64 x children | offsets u32 x children | prefix | separators
+//! header (64 bytes) | pivots | heads u64 x (children-1) | pages u64 x children | offsets u32 x children | prefix | separators
 //! ```
+//! The pivots are every sixteenth head.
+//!
 //! Child i holds the keys from separator i-1 (inclusive) to separator i (exclusive).
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -11,7 +13,7 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use super::keys::{common_prefix, compare_prefix, head, search};
+use super::keys::{PIVOT_BLOCK, common_prefix, compare_prefix, head, lower_bound_by, search_from};
 use super::page::PageRef;
 
 const HEADER: usize = 64;
@@ -20,6 +22,8 @@ const HEADER: usize = 64;
 struct Header {
     count: u32,
     bytes: u32,
+    heads_at: u32,
+    pages_at: u32,
     prefix_at: u32,
     prefix_length: u16,
     level: u16,
@@ -84,8 +88,14 @@ impl<'g> Inner<'g> {
 
     #[inline(always)]
     fn heads(self) -> &'g [u64] {
-        // SAFETY: count - 1 heads follow the header.
-        unsafe { slice::from_raw_parts(self.at.as_ptr().add(HEADER).cast(), self.count() - 1) }
+        // SAFETY: count - 1 heads stand there.
+        unsafe { slice::from_raw_parts(self.at.as_ptr().add(self.header().heads_at as usize).cast(), self.count() - 1) }
+    }
+
+    #[inline(always)]
+    fn pivots(self) -> &'g [u64] {
+        // SAFETY: the pivots follow the header.
+        unsafe { slice::from_raw_parts(self.at.as_ptr().add(HEADER).cast(), (self.count() - 1) / PIVOT_BLOCK) }
     }
 
     fn prefix(self) -> &'g [u8] {
@@ -97,9 +107,9 @@ impl<'g> Inner<'g> {
     #[inline(always)]
     pub fn child(self, index: usize) -> &'g PageRef {
         debug_assert!(index < self.count());
-        // SAFETY: `count` page addresses follow the heads; a page outlives the images that name it, by the epoch.
+        // SAFETY: `count` page addresses stand there; a page outlives the images that name it, by the epoch.
         unsafe {
-            let pages = self.at.as_ptr().add(HEADER + (self.count() - 1) * 8).cast::<*const PageRef>();
+            let pages = self.at.as_ptr().add(self.header().pages_at as usize).cast::<*const PageRef>();
             &**pages.add(index)
         }
     }
@@ -111,7 +121,7 @@ impl<'g> Inner<'g> {
         debug_assert!(index + 1 < count);
         // SAFETY: `count` offsets follow the pages; separator i lies between offsets i and i + 1.
         unsafe {
-            let offsets = self.at.as_ptr().add(HEADER + (count - 1) * 8 + count * 8).cast::<u32>();
+            let offsets = self.at.as_ptr().add(self.header().pages_at as usize + count * 8).cast::<u32>();
             let (start, end) = (*offsets.add(index) as usize, *offsets.add(index + 1) as usize);
             slice::from_raw_parts(self.at.as_ptr().add(start), end - start)
         }
@@ -152,7 +162,9 @@ impl<'g> Inner<'g> {
             Ordering::Greater => (self.count() - 1, false),
             Ordering::Equal => {
                 let suffix = &key[prefix.len()..];
-                search(self.heads(), head(suffix), |index| self.suffix(index).cmp(suffix))
+                let (heads, target) = (self.heads(), head(suffix));
+                let low = lower_bound_by(self.pivots(), heads, target);
+                search_from(low, heads, target, |index| self.suffix(index).cmp(suffix))
             }
         }
     }
@@ -185,7 +197,8 @@ pub fn build(level: usize, children: &[Child]) -> Inner<'static> {
         _ => 0,
     };
     let heap: usize = separators.iter().map(|child| child.low.len() - prefix_length).sum();
-    let pages_at = HEADER + (count - 1) * 8;
+    let heads_at = HEADER + (count - 1) / PIVOT_BLOCK * 8;
+    let pages_at = heads_at + (count - 1) * 8;
     let offsets_at = pages_at + count * 8;
     let prefix_at = offsets_at + count * 4;
     let bytes = (prefix_at + prefix_length + heap).next_multiple_of(64);
@@ -198,11 +211,14 @@ pub fn build(level: usize, children: &[Child]) -> Inner<'static> {
         base.cast::<Header>().write(Header {
             count: count as u32,
             bytes: bytes as u32,
+            heads_at: heads_at as u32,
+            pages_at: pages_at as u32,
             prefix_at: prefix_at as u32,
             prefix_length: prefix_length as u16,
             level: level as u16,
         });
-        let heads = base.add(HEADER).cast::<u64>();
+        let pivots = base.add(HEADER).cast::<u64>();
+        let heads = base.add(heads_at).cast::<u64>();
         let pages = base.add(pages_at).cast::<*const PageRef>();
         let offsets = base.add(offsets_at).cast::<u32>();
         if prefix_length > 0 {
@@ -214,6 +230,9 @@ pub fn build(level: usize, children: &[Child]) -> Inner<'static> {
         for (index, child) in separators.iter().enumerate() {
             let suffix = &child.low[prefix_length..];
             heads.add(index).write(head(suffix));
+            if index % PIVOT_BLOCK == PIVOT_BLOCK - 1 {
+                pivots.add(index / PIVOT_BLOCK).write(head(suffix));
+            }
             pages.add(index + 1).write(child.page);
             ptr::copy_nonoverlapping(suffix.as_ptr(), base.add(end), suffix.len());
             end += suffix.len();

@@ -1,9 +1,11 @@
 //! A leaf's image: one immutable allocation of sorted records, and the delta that stands beside it.
 //!
 //! ```text
-//! header (64 bytes) | heads u64 x count | offsets u32 x count | shared prefix | records
+//! header (64 bytes) | shared prefix | fingerprints u16 x count | offsets u16 x count | heads u64 x count | records
 //! ```
-//! Versions of one key are neighbours, newest first. Keys are stored without the prefix they all share.
+//! Versions of one key are neighbours, newest first. Keys are stored without the prefix they all share. A lookup finds its
+//! record by the fingerprint, in the first lines of the image and one line of the record; heads serve searches by order.
+//! Images above 64 KiB have offsets of four bytes.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cmp::Ordering;
@@ -13,12 +15,15 @@ use std::slice;
 
 use super::blob;
 use super::delta::{Delta, DeltaState};
+use super::fingerprint;
 use super::keys::{common_prefix, compare_prefix, head, prefetch, search};
 use super::record::{BLOB, Record};
 
 /// Some record has a version, an expiry or is a tombstone, so that presence alone does not answer a read.
 const GUARDED: u16 = 1;
 const BLOBS: u16 = 2;
+/// Offsets take four bytes.
+const WIDE: u16 = 4;
 
 const ALIGNMENT: usize = 64;
 const HEADER: usize = 64;
@@ -29,8 +34,9 @@ struct Header {
     newest: u64,
     count: u32,
     bytes: u32,
+    fingerprints_at: u32,
     offsets_at: u32,
-    prefix_at: u32,
+    heads_at: u32,
     prefix_length: u16,
     flags: u16,
 }
@@ -66,11 +72,11 @@ impl<'g> Leaf<'g> {
         unsafe { self.at.cast::<Header>().as_ref() }
     }
 
-    /// Fetches the lines a search will touch before their addresses are computed one from the other.
+    /// Fetches the lines a lookup will touch before their addresses are computed one from the other.
     #[inline(always)]
     pub fn prefetch(address: u64) {
         let start: *const u8 = ptr::without_provenance(address as usize);
-        for line in 0..10 {
+        for line in 0..5 {
             prefetch(start.wrapping_add(line * 64));
         }
     }
@@ -112,15 +118,21 @@ impl<'g> Leaf<'g> {
 
     #[inline(always)]
     pub fn heads(self) -> &'g [u64] {
-        // SAFETY: `count` heads follow the header.
-        unsafe { slice::from_raw_parts(self.at.as_ptr().add(HEADER).cast(), self.count()) }
+        // SAFETY: `count` heads stand at heads_at, aligned for them.
+        unsafe { slice::from_raw_parts(self.at.as_ptr().add(self.header().heads_at as usize).cast(), self.count()) }
+    }
+
+    #[inline(always)]
+    fn fingerprints(self) -> &'g [u16] {
+        let at = self.header().fingerprints_at as usize;
+        // SAFETY: `count` fingerprints stand there, aligned for them.
+        unsafe { slice::from_raw_parts(self.at.as_ptr().add(at).cast(), self.count()) }
     }
 
     #[inline(always)]
     pub fn prefix(self) -> &'g [u8] {
-        let header = self.header();
-        // SAFETY: the header's fields are those `build` laid out.
-        unsafe { slice::from_raw_parts(self.at.as_ptr().add(header.prefix_at as usize), header.prefix_length as usize) }
+        // SAFETY: the prefix follows the header.
+        unsafe { slice::from_raw_parts(self.at.as_ptr().add(HEADER), self.header().prefix_length as usize) }
     }
 
     #[inline(always)]
@@ -128,8 +140,13 @@ impl<'g> Leaf<'g> {
         debug_assert!(index < self.count());
         // SAFETY: `count` offsets stand at offsets_at, each pointing into the allocation.
         unsafe {
-            let offsets = self.at.as_ptr().add(self.header().offsets_at as usize).cast::<u32>();
-            self.at.as_ptr().add(*offsets.add(index) as usize)
+            let offsets = self.at.as_ptr().add(self.header().offsets_at as usize);
+            let offset = if self.header().flags & WIDE == 0 {
+                offsets.cast::<u16>().add(index).read().into()
+            } else {
+                offsets.cast::<u32>().add(index).read_unaligned()
+            };
+            self.at.as_ptr().add(offset as usize)
         }
     }
 
@@ -153,15 +170,22 @@ impl<'g> Leaf<'g> {
             Ordering::Greater => (self.count(), false),
             Ordering::Equal => {
                 let suffix = &key[prefix.len()..];
-                search(self.heads(), head(suffix), |index| {
-                    let at = self.record_address(index);
-                    // The value is wanted next, and most often lies beyond the key's line.
-                    prefetch(at.wrapping_add(64));
-                    prefetch(at.wrapping_add(128));
-                    self.record(index).key.cmp(suffix)
-                })
+                search(self.heads(), head(suffix), |index| self.record(index).key.cmp(suffix))
             }
         }
+    }
+
+    /// Index of the newest record of `key`.
+    #[inline(always)]
+    pub fn find(self, key: &[u8]) -> Option<usize> {
+        let suffix = key.strip_prefix(self.prefix())?;
+        fingerprint::positions(self.fingerprints(), fingerprint::of(suffix)).find(|&index| {
+            let at = self.record_address(index);
+            // The value is wanted next, and most often lies beyond the key's line.
+            prefetch(at.wrapping_add(64));
+            prefetch(at.wrapping_add(128));
+            self.record(index).key == suffix
+        })
     }
 
     /// The delta, if a write has come since the image was built.
@@ -204,9 +228,9 @@ fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, ALIGNMENT).expect("a leaf's size is bounded by its records")
 }
 
-/// Bytes that an image of these records takes at most (the shared prefix not yet cut off).
+/// Bytes that a record adds to an image at most (the shared prefix not yet cut off).
 pub fn cost(record: &Record<'_>) -> usize {
-    12 + record.encoded_len()
+    8 + 2 + 2 + record.encoded_len()
 }
 
 /// Builds an image of sorted records. `shared` bytes of prefix were already cut off all keys; they are `prefix`.
@@ -218,29 +242,39 @@ pub fn build(prefix: &[u8], records: &[Record<'_>]) -> Leaf<'static> {
     };
     let prefix_length = if records.is_empty() { 0 } else { prefix.len() + extra };
     let heap: usize = records.iter().map(|record| record.encoded_len() - extra).sum();
-    let offsets_at = HEADER + records.len() * 8;
-    let prefix_at = offsets_at + records.len() * 4;
-    let heap_at = prefix_at + prefix_length;
+    let count = records.len();
+    let fingerprints_at = (HEADER + prefix_length).next_multiple_of(2);
+    let offsets_at = fingerprints_at + count * 2;
+    let narrow_bytes = (offsets_at + count * 2).next_multiple_of(8) + count * 8 + heap;
+    let wide = narrow_bytes > usize::from(u16::MAX);
+    let heads_at = (offsets_at + count * if wide { 4 } else { 2 }).next_multiple_of(8);
+    let heap_at = heads_at + count * 8;
     let bytes = (heap_at + heap).next_multiple_of(16);
     // SAFETY: the layout has a size above zero.
     let at = unsafe { alloc(layout(bytes)) };
     let Some(at) = NonNull::new(at) else { handle_alloc_error(layout(bytes)) };
-    let mut flags = 0;
+    let mut flags = if wide { WIDE } else { 0 };
     let mut newest = 0;
     // SAFETY: every write lands inside the sizes added up above.
     unsafe {
         let base = at.as_ptr();
-        let heads = base.add(HEADER).cast::<u64>();
-        let offsets = base.add(offsets_at).cast::<u32>();
+        let heads = base.add(heads_at).cast::<u64>();
+        let fingerprints = base.add(fingerprints_at).cast::<u16>();
+        let offsets = base.add(offsets_at);
         if prefix_length > 0 {
-            ptr::copy_nonoverlapping(prefix.as_ptr(), base.add(prefix_at), prefix.len());
-            ptr::copy_nonoverlapping(records[0].key.as_ptr(), base.add(prefix_at + prefix.len()), extra);
+            ptr::copy_nonoverlapping(prefix.as_ptr(), base.add(HEADER), prefix.len());
+            ptr::copy_nonoverlapping(records[0].key.as_ptr(), base.add(HEADER + prefix.len()), extra);
         }
         let mut end = heap_at;
         for (index, record) in records.iter().enumerate() {
             let record = Record { key: &record.key[extra..], ..*record };
             heads.add(index).write(head(record.key));
-            offsets.add(index).write(end as u32);
+            fingerprints.add(index).write(fingerprint::of(record.key));
+            if wide {
+                offsets.cast::<u32>().add(index).write_unaligned(end as u32);
+            } else {
+                offsets.cast::<u16>().add(index).write(end as u16);
+            }
             end += record.write(base.add(end));
             newest = newest.max(record.version);
             if record.version != 0 || record.expiry != 0 || record.is_tombstone() {
@@ -255,8 +289,9 @@ pub fn build(prefix: &[u8], records: &[Record<'_>]) -> Leaf<'static> {
             newest,
             count: records.len() as u32,
             bytes: bytes as u32,
+            fingerprints_at: fingerprints_at as u32,
             offsets_at: offsets_at as u32,
-            prefix_at: prefix_at as u32,
+            heads_at: heads_at as u32,
             prefix_length: prefix_length as u16,
             flags,
         });

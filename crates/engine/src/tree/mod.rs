@@ -3,6 +3,7 @@
 mod blob;
 mod cursor;
 mod delta;
+mod fingerprint;
 mod gather;
 mod inner;
 mod keys;

@@ -115,10 +115,7 @@ impl Tree {
                 return Some(record);
             }
         }
-        let (mut index, found) = leaf.search(key);
-        if !found {
-            return None;
-        }
+        let mut index = leaf.find(key)?;
         let record = leaf.record(index);
         if !leaf.is_guarded() || accept(record.version) {
             return Some(record);

@@ -288,7 +288,7 @@ impl Tree {
             .collect();
         let target = self.around.settings.leaf_bytes();
         let total = size + theirs.records.iter().map(cost).sum::<usize>();
-        let pieces = if total > target * 3 / 4 { halve(&records, total) } else { Vec::from([0..records.len()]) };
+        let pieces = if total > target * 3 / 4 { halve(&records, total) } else { std::iter::once(0..records.len()).collect() };
         writer.merges += 1;
         let low_index = index.min(other);
         let low = if low_index > 0 { step.inner.separator(low_index - 1) } else { low_of(&path.steps) };
@@ -461,7 +461,7 @@ fn halve(records: &[Record<'_>], total: usize) -> Vec<Range<usize>> {
             return vec![0..index, index..records.len()];
         }
     }
-    Vec::from([0..records.len()])
+    std::iter::once(0..records.len()).collect()
 }
 
 /// # Safety
