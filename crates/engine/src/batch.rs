@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bytes::{Reader, put_bytes, put_varint};
+use crate::bytes::{Reader, Sink, put_bytes, put_varint};
 use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
 use crate::range::Range;
@@ -43,34 +43,34 @@ pub enum Operation<'a> {
 
 impl Operation<'_> {
     /// All but the last byte string, which follows it; returns that string.
-    fn head(&self, out: &mut Vec<u8>) -> &[u8] {
+    pub fn head(&self, out: &mut impl Sink) -> &[u8] {
         match *self {
             Operation::Put { family, key, value, expiry } => {
-                out.push(if expiry == 0 { PUT } else { PUT_EXPIRING });
+                out.put(&[if expiry == 0 { PUT } else { PUT_EXPIRING }]);
                 put_varint(out, family.into());
                 if expiry != 0 {
-                    out.extend_from_slice(&expiry.to_le_bytes());
+                    out.put(&expiry.to_le_bytes());
                 }
                 put_bytes(out, key);
                 put_varint(out, value.len() as u64);
                 value
             }
             Operation::Delete { family, key } => {
-                out.push(DELETE);
+                out.put(&[DELETE]);
                 put_varint(out, family.into());
                 put_varint(out, key.len() as u64);
                 key
             }
             Operation::DeleteRange { family, start, stop } => {
-                out.push(DELETE_RANGE);
+                out.put(&[DELETE_RANGE]);
                 put_varint(out, family.into());
-                out.push((START_BOUND * u8::from(start.is_some())) | (STOP_BOUND * u8::from(stop.is_some())));
+                out.put(&[(START_BOUND * u8::from(start.is_some())) | (STOP_BOUND * u8::from(stop.is_some()))]);
                 put_bytes(out, start.unwrap_or_default());
                 put_varint(out, stop.unwrap_or_default().len() as u64);
                 stop.unwrap_or_default()
             }
             Operation::Catalogue(catalogue) => {
-                out.push(CATALOGUE);
+                out.put(&[CATALOGUE]);
                 put_varint(out, catalogue.len() as u64);
                 catalogue
             }
@@ -267,12 +267,6 @@ pub fn check_value(value: &[u8]) -> Result<()> {
         return Err(Error::ValueTooLarge { length: value.len(), limit: MAX_VALUE_BYTES });
     }
     Ok(())
-}
-
-/// The log record of a commit of one operation: its head, to be followed by the last byte string.
-pub fn single(operation: &Operation<'_>, scratch: &mut Vec<u8>) {
-    scratch.clear();
-    operation.head(scratch);
 }
 
 #[cfg(test)]

@@ -1,16 +1,38 @@
 //! Writing and reading the few shapes that all our byte formats are made of. Little-endian; varints are LEB128.
 
-pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+use smallvec::{Array, SmallVec};
+
+/// What bytes can be appended to.
+pub trait Sink {
+    fn put(&mut self, bytes: &[u8]);
 }
 
-pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+impl Sink for Vec<u8> {
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl<A: Array<Item = u8>> Sink for SmallVec<A> {
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+#[inline]
+pub fn put_varint(out: &mut impl Sink, mut value: u64) {
+    while value >= 0x80 {
+        out.put(&[value as u8 | 0x80]);
+        value >>= 7;
+    }
+    out.put(&[value as u8]);
+}
+
+pub fn put_bytes(out: &mut impl Sink, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
+    out.put(bytes);
 }
 
 /// Reads from the front of a slice; every method is `None` when the bytes end too early or make no sense.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crossbeam_epoch::{self as epoch, Guard};
+use smallvec::SmallVec;
 
 use crate::Durability;
-use crate::batch::{Batch, EntryKind, Operation, single};
+use crate::batch::{Batch, EntryKind, Operation};
 use crate::core::Core;
 use crate::counters::Count;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::mvcc::InFlight;
 use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::sync::MutexGuard;
-use crate::tree::{AsOf, BLOB, Blob, Columns, Cursor, Limit, Lookup, Record, Rows, TOMBSTONE, Tree, Writer};
+use crate::tree::{BLOB, Blob, Columns, Cursor, Limit, Record, Rows, TOMBSTONE, Tree, Writer};
 
 /// What a transaction needs to be unchanged since its snapshot.
 #[derive(Default)]
@@ -48,91 +49,84 @@ impl Carried {
     }
 }
 
+/// What became of a change to one key.
+enum Outcome {
+    Done,
+    /// It deletes what is not there.
+    Nothing,
+    /// It would have had to wait and was not to.
+    WouldWait,
+}
+
 impl Core {
     /// False: it would have had to wait and was not to.
     pub fn put(&self, family: &Arc<FamilyCore>, key: &[u8], value: &[u8], expiry: u64, wait: bool) -> Result<bool> {
-        let operation = Operation::Put { family: family.id, key, value, expiry };
-        let Some((ticket, in_flight)) =
-            self.change(family, key, &operation, value, wait, |tree, writer, version, guard| {
-                let carried = carry(tree, value);
-                tree.apply(writer, &[carried.record(key, value, version, expiry)], guard);
-            })?
-        else {
-            return Ok(false);
-        };
-        family.counters.add(Count::Puts, 1);
-        family.counters.add(Count::BytesWritten, (key.len() + value.len()) as u64);
-        self.settle(ticket, in_flight)?;
-        Ok(true)
+        let put = Operation::Put { family: family.id, key, value, expiry };
+        let outcome = self.change(family, key, Some(value), expiry, &put, wait)?;
+        Ok(!matches!(outcome, Outcome::WouldWait))
     }
 
     /// Whether the key was there; `None`: it would have had to wait and was not to.
     pub fn delete(&self, family: &Arc<FamilyCore>, key: &[u8], wait: bool) -> Result<Option<bool>> {
-        self.writable()?;
-        if !wait && self.durability == Durability::Sync {
-            return Ok(None);
-        }
-        if !self.relieve_memory(wait)? {
-            return Ok(None);
-        }
-        let Some(mut writer) = lock(&family.tree, wait) else { return Ok(None) };
-        point(Point::CommitLocked);
-        family.usable()?;
-        let guard = epoch::pin();
-        loop {
-            match family.tree.lookup(key, AsOf::Pending, &guard) {
-                Lookup::Found(_) => break,
-                Lookup::Absent => return Ok(Some(false)),
-                Lookup::Cold(_) if !wait => return Ok(None),
-                Lookup::Cold(page) => drop(family.tree.resident(page, &guard)?),
-            }
-        }
-        let mut head = Vec::with_capacity(16);
-        single(&Operation::Delete { family: family.id, key }, &mut head);
-        let Some(ticket) = self.log_append(&[&head, key], wait)? else { return Ok(None) };
-        let in_flight = self.versions.in_flight(ticket.version);
-        point(Point::CommitLogged);
-        let record = Record { key, value: &[], version: ticket.version, expiry: 0, flags: TOMBSTONE };
-        family.tree.apply(&mut writer, &[record], &guard);
-        drop((writer, guard));
-        family.counters.add(Count::Deletes, 1);
-        self.settle(ticket, in_flight)?;
-        Ok(Some(true))
+        let delete = Operation::Delete { family: family.id, key };
+        Ok(match self.change(family, key, None, 0, &delete, wait)? {
+            Outcome::Done => Some(true),
+            Outcome::Nothing => Some(false),
+            Outcome::WouldWait => None,
+        })
     }
 
+    /// The whole way of a commit of one key, which is most of them: nothing is gathered, and the tree is gone down once.
     fn change(
         &self,
         family: &Arc<FamilyCore>,
         key: &[u8],
+        value: Option<&[u8]>,
+        expiry: u64,
         operation: &Operation<'_>,
-        last: &[u8],
         wait: bool,
-        apply: impl FnOnce(&Tree, &mut Writer, u64, &Guard),
-    ) -> Result<Option<(Ticket, InFlight<'_>)>> {
+    ) -> Result<Outcome> {
         self.writable()?;
-        if !wait && self.durability == Durability::Sync {
-            return Ok(None);
+        if !wait && self.durability == Durability::Sync || !self.relieve_memory(wait)? {
+            return Ok(Outcome::WouldWait);
         }
-        if !self.relieve_memory(wait)? {
-            return Ok(None);
-        }
-        let Some(mut writer) = lock(&family.tree, wait) else { return Ok(None) };
+        let tree = &family.tree;
+        let Some(mut writer) = lock(tree, wait) else { return Ok(Outcome::WouldWait) };
         point(Point::CommitLocked);
         family.usable()?;
         let guard = epoch::pin();
-        if family.tree.may_be_cold() {
-            if !wait && !family.tree.is_resident(key, &guard) {
-                return Ok(None);
+        let place = loop {
+            match tree.place(key, &guard) {
+                Ok(place) => break place,
+                Err(_) if !wait => return Ok(Outcome::WouldWait),
+                Err(page) => drop(tree.resident(page, &guard)?),
             }
-            family.tree.make_resident(key, &guard)?;
+        };
+        if value.is_none() && !tree.holds(&place, key) {
+            return Ok(Outcome::Nothing);
         }
-        let mut head = Vec::with_capacity(16 + key.len());
-        single(operation, &mut head);
-        let Some(ticket) = self.log_append(&[&head, last], wait)? else { return Ok(None) };
+        let mut head = SmallVec::<[u8; 64]>::new();
+        let last = operation.head(&mut head);
+        let Some(ticket) = self.log_append(&[&head, last], wait)? else { return Ok(Outcome::WouldWait) };
         let in_flight = self.versions.in_flight(ticket.version);
         point(Point::CommitLogged);
-        apply(&family.tree, &mut writer, ticket.version, &guard);
-        Ok(Some((ticket, in_flight)))
+        let version = ticket.version;
+        match value {
+            Some(value) => {
+                let carried = carry(tree, value);
+                tree.apply_at(&mut writer, place, &[carried.record(key, value, version, expiry)], &guard);
+                family.counters.add(Count::Puts, 1);
+                family.counters.add(Count::BytesWritten, (key.len() + value.len()) as u64);
+            }
+            None => {
+                let tombstone = Record { key, value: &[], version, expiry: 0, flags: TOMBSTONE };
+                tree.apply_at(&mut writer, place, &[tombstone], &guard);
+                family.counters.add(Count::Deletes, 1);
+            }
+        }
+        drop((writer, guard));
+        self.settle(ticket, in_flight)?;
+        Ok(Outcome::Done)
     }
 
     fn log_append(&self, parts: &[&[u8]], wait: bool) -> Result<Option<Ticket>> {

@@ -92,7 +92,7 @@ impl Tree {
     }
 
     #[inline(always)]
-    fn is_live(&self, record: &Record<'_>) -> bool {
+    pub(super) fn is_live(&self, record: &Record<'_>) -> bool {
         !record.is_tombstone() && (record.expiry == 0 || record.expiry > self.around.clock.now())
     }
 
@@ -101,7 +101,7 @@ impl Tree {
     /// The visible version is read after the image and the delta's length. What the image was pruned for was visible
     /// before the image was published, so `Newest` never looks for a version that pruning took away.
     #[inline(always)]
-    fn version_in<'g>(&self, leaf: Leaf<'g>, key: &[u8], as_of: AsOf) -> Option<Record<'g>> {
+    pub(super) fn version_in<'g>(&self, leaf: Leaf<'g>, key: &[u8], as_of: AsOf) -> Option<Record<'g>> {
         let accept = |version: u64| match as_of {
             AsOf::Newest => version <= self.around.versions.visible(),
             AsOf::Version(asked) => version <= asked,
@@ -142,10 +142,6 @@ impl Tree {
             Found::Cold(_) => 0,
             Found::Hot(leaf) => self.version_in(leaf, key, AsOf::Pending).map_or(0, |record| record.version),
         }
-    }
-
-    pub fn is_resident(&self, key: &[u8], guard: &Guard) -> bool {
-        matches!(self.leaf_of(key, guard).leaf(guard), Found::Hot(_))
     }
 }
 

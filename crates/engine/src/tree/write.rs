@@ -17,6 +17,7 @@ use super::inner::{Child, Inner, build as build_inner};
 use super::keys::{prefetch, separator};
 use super::leaf::{Leaf, build as build_leaf, cost};
 use super::page::{DIRTY, Found, PageRef, RETIRED};
+use super::read::AsOf;
 use super::record::{BLOB, Record};
 use crate::error::Result;
 use crate::memory::Memory;
@@ -51,6 +52,12 @@ struct Step<'g> {
 struct Path<'g> {
     steps: SmallVec<[Step<'g>; 6]>,
     page: &'g PageRef,
+}
+
+/// Where the changes of one leaf go.
+pub struct Place<'g> {
+    path: Path<'g>,
+    leaf: Leaf<'g>,
 }
 
 impl Path<'_> {
@@ -101,27 +108,46 @@ impl Tree {
                 fetched = done + FETCH_AHEAD;
                 self.fetch(&rest[..rest.len().min(FETCH_AHEAD)], guard);
             }
-            let path = self.path(first.key, guard);
-            let Found::Hot(leaf) = path.page.leaf(guard) else {
+            let Ok(place) = self.place(first.key, guard) else {
                 unreachable!("the leaf was made resident and the evictor needs the lock that we hold")
             };
-            let own = 1 + rest[1..].iter().take_while(|change| path.covers(change.key)).count();
+            let own = 1 + rest[1..].iter().take_while(|change| place.path.covers(change.key)).count();
             let (mine, others) = rest.split_at(own);
             rest = others;
-            path.page.set(DIRTY);
-            path.page.touch();
-            point(Point::AppendStarted);
-            if !self.append(leaf, mine) {
-                self.rebuild(writer, path, leaf, mine, guard);
-                writer.unreclaimed += 1;
+            self.apply_at(writer, place, mine, guard);
+        }
+    }
+
+    /// The leaf of `key` and the way to it, for as long as the lock is held. `Err`: the leaf has to be loaded first.
+    pub fn place<'g>(&self, key: &[u8], guard: &'g Guard) -> Result<Place<'g>, &'g PageRef> {
+        let path = self.path(key, guard);
+        match path.page.leaf(guard) {
+            Found::Hot(leaf) => Ok(Place { path, leaf }),
+            Found::Cold(_) => Err(path.page),
+        }
+    }
+
+    /// Whether the leaf has a live record of `key`, be it visible yet or not.
+    pub fn holds(&self, place: &Place<'_>, key: &[u8]) -> bool {
+        self.version_in(place.leaf, key, AsOf::Pending).is_some_and(|record| self.is_live(&record))
+    }
+
+    /// As `apply`, for changes of which all belong to one leaf.
+    pub fn apply_at(&self, writer: &mut Writer, place: Place<'_>, changes: &[Record<'_>], guard: &Guard) {
+        let Place { path, leaf } = place;
+        path.page.set(DIRTY);
+        path.page.touch();
+        point(Point::AppendStarted);
+        if !self.append(leaf, changes) {
+            self.rebuild(writer, path, leaf, changes, guard);
+            writer.unreclaimed += 1;
+            // The epoch on its own frees little at a time, and large batches would leave it behind for good.
+            if writer.unreclaimed >= RECLAIM_EVERY {
+                writer.unreclaimed = 0;
+                guard.flush();
             }
-            point(Point::AppendDone);
         }
-        // The epoch on its own frees little at a time, and large batches would leave it behind for good.
-        if writer.unreclaimed >= RECLAIM_EVERY {
-            writer.unreclaimed = 0;
-            guard.flush();
-        }
+        point(Point::AppendDone);
     }
 
     /// Brings the leaves of the next changes into the cache, all at a time, where one after the other would wait.
@@ -288,7 +314,8 @@ impl Tree {
             .collect();
         let target = self.around.settings.leaf_bytes();
         let total = size + theirs.records.iter().map(cost).sum::<usize>();
-        let pieces = if total > target * 3 / 4 { halve(&records, total) } else { std::iter::once(0..records.len()).collect() };
+        let pieces =
+            if total > target * 3 / 4 { halve(&records, total) } else { std::iter::once(0..records.len()).collect() };
         writer.merges += 1;
         let low_index = index.min(other);
         let low = if low_index > 0 { step.inner.separator(low_index - 1) } else { low_of(&path.steps) };
