@@ -67,7 +67,9 @@ def _later(value: bytes) -> bytes:
 TAMPERED: dict[str, Callable[[lyredb.Database[Any, Any]], object]] = {
     "oltp": partial(_change, family="flights", change=_later),
     "olap": partial(_change, family="flights", change=_later),
-    "graph": lambda database: database.family("routes").delete_range(b"EWRA", b"EWRM"),
+    "graph": lambda database: [
+        database.family("routes").delete_range(b"2013-%02d" % month, b"2013-%02d-15" % month) for month in range(1, 13)
+    ],
 }
 
 
@@ -135,6 +137,14 @@ def test_the_command(tmp_path: Path) -> None:
     assert "<script" not in page
     assert "src=" not in page
     assert "http" not in page
+
+
+def test_a_terminal_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = CliRunner().invoke(main, ["demo", "--quick", "--phase", "graph", "--out", str(tmp_path)], color=True)
+    assert result.exit_code == 0, result.output
+    for shown in ("asking pandas", "loading (graph)", "default and preset in turns", "answers are those of pandas"):
+        assert shown in result.stdout
 
 
 def test_a_wrong_answer_fails_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

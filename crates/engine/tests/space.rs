@@ -1,0 +1,355 @@
+//! What a database takes on disk and in memory stays in proportion to what it holds.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use common::{Random, assert_sound, content, effort, figure, get, open, setting};
+use lyredb_engine::disk::{MemoryDisk, OsDisk};
+use lyredb_engine::{Batch, Database, Durability, Family, Options};
+
+/// The system's, with a count of the bytes that are in use.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test at a time, as the bytes in use are those of all.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A database in a folder of its own, which is removed in the end.
+struct Place {
+    folder: std::path::PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let folder = std::env::temp_dir().join(format!("lyredb-space-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Place { folder }
+    }
+
+    fn open(&self) -> Database {
+        common::open_on(Arc::new(OsDisk::new(&self.folder)), &plain())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn plain() -> Options {
+    let settings = vec![setting("checkpoint_log_bytes", 4 << 20)];
+    Options { durability: Durability::Async, settings, ..Options::default() }
+}
+
+/// Bytes that no codec makes shorter.
+fn noise(random: &mut Random, length: usize) -> Vec<u8> {
+    (0..length).map(|_| random.next() as u8).collect()
+}
+
+/// What keys and values add up to.
+fn live_bytes(database: &Database) -> u64 {
+    database.check(&mut |_, _| true).expect("a check").bytes
+}
+
+fn assert_close(database: &Database, factor: f64, what: &str) {
+    let (live, file) = (live_bytes(database), figure(database, "file_size"));
+    // A few pages are there whatever the database holds.
+    let most = live as f64 * factor + (1 << 17) as f64;
+    assert!(file as f64 <= most, "{what}: {file} bytes for {live} of data");
+}
+
+/// The epoch frees what has gone when threads come by, and maintenance does so all the time.
+fn in_use_when_settled() -> usize {
+    let mut least = usize::MAX;
+    for _ in 0..20 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        least = least.min(IN_USE.load(Ordering::Relaxed));
+    }
+    least
+}
+
+fn overwrite(family: &Family, keys: u64, times: u64, random: &mut Random) {
+    for _ in 0..times {
+        let length = 80 + random.below(40) as usize;
+        family.put(&random.below(keys).to_be_bytes(), &[random.next() as u8; 120][..length], None).expect("a put");
+    }
+}
+
+#[test]
+fn memory_stays_flat_over_a_million_overwrites() {
+    let _turn = alone();
+    const KEYS: u64 = 10_000;
+    let place = Place::new("flat");
+    let database = place.open();
+    let family = database.default_family();
+    let mut random = Random(1);
+    overwrite(&family, KEYS, 100_000, &mut random);
+    let (counted, allocated) = (figure(&database, "memory_used"), in_use_when_settled());
+    for _ in 0..5 {
+        overwrite(&family, KEYS, 200_000 * effort("LYREDB_TEST_EFFORT"), &mut random);
+        let now = (figure(&database, "memory_used"), in_use_when_settled());
+        assert!(now.0 <= counted * 5 / 4, "pages grew from {counted} to {} bytes", now.0);
+        assert!(now.1 <= allocated * 5 / 4 + (4 << 20), "memory grew from {allocated} to {} bytes", now.1);
+    }
+    assert_sound(&database);
+}
+
+#[test]
+fn a_snapshot_costs_what_it_sees_and_no_more() {
+    let _turn = alone();
+    const KEYS: u64 = 10_000;
+    let place = Place::new("snapshot");
+    let database = place.open();
+    let family = database.default_family();
+    let mut random = Random(2);
+    overwrite(&family, KEYS, 100_000, &mut random);
+    let (counted, allocated) = (figure(&database, "memory_used"), in_use_when_settled());
+    let then = content(&database, &family);
+    let held = IN_USE.load(Ordering::Relaxed);
+    let snapshot = database.snapshot().expect("a snapshot");
+    for _ in 0..5 {
+        overwrite(&family, KEYS, 200_000 * effort("LYREDB_TEST_EFFORT"), &mut random);
+        let used = figure(&database, "memory_used");
+        assert!(used <= counted * 5 / 2, "pages grew from {counted} to {used} bytes");
+        let now = in_use_when_settled();
+        assert!(now <= held + allocated * 3 / 2 + (4 << 20), "memory grew from {held} to {now} bytes");
+    }
+    assert!(common::content_at(&snapshot, &family) == then, "the snapshot changed");
+    drop((snapshot, then));
+    // With it goes what only it could see, at the latest when the leaves are next changed.
+    overwrite(&family, KEYS, 200_000, &mut random);
+    let used = figure(&database, "memory_used");
+    assert!(used <= counted * 5 / 4, "pages stayed at {used} bytes, from {counted}");
+    let now = in_use_when_settled();
+    assert!(now <= allocated * 5 / 4 + (4 << 20), "memory stayed at {now} bytes, from {allocated}");
+}
+
+#[test]
+fn closing_gives_all_memory_back() {
+    let _turn = alone();
+    let place = Place::new("closing");
+    let cycle = |random: &mut Random| {
+        let database = place.open();
+        let family = database.default_family();
+        overwrite(&family, 20_000, 40_000, random);
+        family.put(b"long", &noise(random, 1 << 20), None).expect("a put");
+        database.checkpoint().expect("a checkpoint");
+        database.close().expect("closes");
+    };
+    let mut random = Random(3);
+    cycle(&mut random);
+    let before = in_use_when_settled();
+    for _ in 0..5 {
+        cycle(&mut random);
+    }
+    let after = in_use_when_settled();
+    assert!(after <= before + (1 << 20), "five openings later {after} bytes are in use, not {before}");
+}
+
+#[test]
+fn the_file_stays_in_proportion_under_churn() {
+    let _turn = alone();
+    let database = open(&MemoryDisk::new(), &plain());
+    let family = database.default_family();
+    let mut random = Random(4);
+    for round in 0..12 {
+        for _ in 0..40 {
+            let mut batch = Batch::default();
+            for _ in 0..250 {
+                let key = random.below(20_000).to_be_bytes();
+                if random.one_in(3) {
+                    batch.delete(&family, &key).expect("room");
+                } else {
+                    let length = 50 + random.below(200) as usize;
+                    batch.put(&family, &key, &noise(&mut random, length), None).expect("room");
+                }
+            }
+            database.write(batch).expect("a commit");
+        }
+        if round % 2 == 0 {
+            database.checkpoint().expect("a checkpoint");
+        }
+        if round > 2 {
+            database.checkpoint().expect("a checkpoint");
+            assert_close(&database, 2.0, &format!("round {round}"));
+        }
+    }
+    assert!(figure(&database, "checkpoints") > 10);
+    database.compact(&mut |_, _| true).expect("a compaction");
+    assert_close(&database, 1.3, "compacted");
+    assert_sound(&database);
+}
+
+#[test]
+fn maintenance_keeps_log_and_file_short_by_itself() {
+    let _turn = alone();
+    let place = Place::new("maintenance");
+    let database = place.open();
+    let family = database.default_family();
+    let mut random = Random(5);
+    for _ in 0..8 {
+        overwrite(&family, 20_000, 40_000, &mut random);
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        let log = figure(&database, "log_size");
+        assert!(log <= 12 << 20, "the log has {log} bytes");
+    }
+    assert!(figure(&database, "checkpoints") > 3);
+    assert_close(&database, 2.0, "overwritten");
+    let on_disk: u64 = std::fs::read_dir(&place.folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").metadata().expect("its length").len())
+        .sum();
+    assert!(on_disk <= live_bytes(&database) * 2 + (40 << 20), "{on_disk} bytes in the folder");
+}
+
+#[test]
+fn compacting_gives_back_what_deletions_left() {
+    let _turn = alone();
+    let disk = MemoryDisk::new();
+    let database = open(&disk, &plain());
+    let family = database.default_family();
+    let mut random = Random(6);
+    for number in 0..20_000u64 {
+        family.put(&number.to_be_bytes(), &noise(&mut random, 100), None).expect("a put");
+    }
+    database.checkpoint().expect("a checkpoint");
+    let full = figure(&database, "file_size");
+    for number in (0..20_000u64).filter(|number| number % 10 != 3) {
+        family.delete(&number.to_be_bytes()).expect("a delete");
+    }
+    database.compact(&mut |_, _| true).expect("a compaction");
+    let small = figure(&database, "file_size");
+    assert!(small < full / 5, "{small} bytes are left of {full}");
+    assert_close(&database, 1.5, "compacted");
+    database.close().expect("closes");
+    let length = disk.get("pages.lyre").expect("the page file").len() as u64;
+    assert!(length <= small * 2 + (1 << 17), "closed, the file has {length} bytes");
+    let database = open(&disk, &plain());
+    assert_eq!(content(&database, &database.default_family()).len(), 2_000);
+    assert_sound(&database);
+}
+
+/// Deletes borrow and merge: a tree that was emptied keeps no empty pages.
+#[test]
+fn a_tree_gets_small_again() {
+    let _turn = alone();
+    for way in ["one by one", "in batches", "as a range"] {
+        let database = open(&MemoryDisk::new(), &plain());
+        let family = database.default_family();
+        let keys: Vec<[u8; 8]> = (0..50_000u64).map(u64::to_be_bytes).collect();
+        for some in keys.chunks(1000) {
+            let mut batch = Batch::default();
+            some.iter().for_each(|key| batch.put(&family, key, &[1; 100], None).expect("room"));
+            database.write(batch).expect("a commit");
+        }
+        database.checkpoint().expect("a checkpoint");
+        match way {
+            "one by one" => keys.iter().for_each(|key| assert!(family.delete(key).expect("a delete"))),
+            "in batches" => {
+                for some in keys.chunks(1000) {
+                    let mut batch = Batch::default();
+                    some.iter().for_each(|key| batch.delete(&family, key).expect("room"));
+                    database.write(batch).expect("a commit");
+                }
+            }
+            _ => assert_eq!(family.delete_range(None, None).expect("a deletion"), 50_000),
+        }
+        for _ in 0..3 {
+            database.checkpoint().expect("a checkpoint");
+        }
+        let report = database.check(&mut |_, _| true).expect("a check");
+        assert_eq!((report.records, report.problems.len()), (0, 0), "{way}");
+        assert!(report.pages <= 20, "{way}: {} pages for no records", report.pages);
+    }
+}
+
+#[test]
+fn long_values_give_their_space_back() {
+    let _turn = alone();
+    let database = open(&MemoryDisk::new(), &plain());
+    let family = database.default_family();
+    let mut random = Random(7);
+    for round in 0..30u64 {
+        for key in 0..8u64 {
+            family.put(&key.to_be_bytes(), &noise(&mut random, 60_000 + key as usize), None).expect("a put");
+        }
+        if round % 3 == 2 {
+            family.delete(&(round % 8).to_be_bytes()).expect("a delete");
+        }
+        database.checkpoint().expect("a checkpoint");
+    }
+    let file = figure(&database, "file_size");
+    assert!(file <= 3 * 8 * 60_000, "{file} bytes for eight values of 60,000");
+    assert!(get(&family, &1u64.to_be_bytes()).is_some());
+    family.delete_range(None, None).expect("a deletion");
+    for _ in 0..2 {
+        database.checkpoint().expect("a checkpoint");
+    }
+    database.compact(&mut |_, _| true).expect("a compaction");
+    let file = figure(&database, "file_size");
+    assert!(file <= 1 << 17, "{file} bytes for nothing");
+    assert_sound(&database);
+}
+
+#[test]
+fn a_dropped_family_gives_its_space_back() {
+    let _turn = alone();
+    let disk = MemoryDisk::new();
+    let mut database = open(&disk, &plain());
+    let mut random = Random(8);
+    let empty = figure(&database, "file_size").max(1 << 17);
+    for round in 0..6 {
+        let family = database.create_family("passing", &[]).expect("a family");
+        for number in 0..3_000u64 {
+            let length = if number % 100 == 0 { 20_000 } else { 100 };
+            family.put(&number.to_be_bytes(), &noise(&mut random, length), None).expect("a put");
+        }
+        database.checkpoint().expect("a checkpoint");
+        assert!(figure(&database, "file_used") > 500_000);
+        let memory = figure(&database, "memory_used");
+        if round % 2 == 1 {
+            drop(family);
+            database.close().expect("closes");
+            database = open(&disk, &plain());
+        }
+        database.drop_family("passing").expect("it is there");
+        if round % 3 == 2 {
+            // Killed before any checkpoint knows of it.
+            database = open(&disk.image(), &plain());
+        }
+        database.checkpoint().expect("a checkpoint");
+        database.compact(&mut |_, _| true).expect("a compaction");
+        let file = figure(&database, "file_size");
+        assert!(file <= empty, "round {round}: {file} bytes are left");
+        assert!(figure(&database, "memory_used") < memory / 10 + (1 << 16), "round {round}: its pages stay in memory");
+        if round % 3 == 2 {
+            database = open(&MemoryDisk::new(), &plain());
+        }
+    }
+}

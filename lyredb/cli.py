@@ -1,0 +1,461 @@
+"""The `lyredb` command.
+
+Exit codes: 0, all is well; 1, the command ran and the answer is no (damage found, no such key, a wrong answer in the
+demo); 2, wrong usage; 3, the database or the system refused.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import lyredb
+from lyredb import presets
+from lyredb.presets import page
+
+EXIT_NO = 1
+EXIT_REFUSED = 3
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else presets.parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Group(click.Group):
+    """Tells what was refused in a line, not in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except lyredb.Error as error:
+            _refuse(ctx, error.message, error.suggestion)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            _refuse(ctx, f"{place}{error.strerror or error}", None)
+
+
+def _refuse(ctx: click.Context, message: str, suggestion: str | None) -> NoReturn:
+    click.echo(f"lyredb: {message}", err=True)
+    if suggestion:
+        click.echo(f"  what to do: {suggestion}", err=True)
+    ctx.exit(EXIT_REFUSED)
+
+
+def _json_option(function: Function) -> Function:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
+
+
+def _family_option(function: Function) -> Function:
+    option = click.option("--family", "-f", default=lyredb.DEFAULT_FAMILY, show_default=True, help="The family.")
+    return option(function)
+
+
+_path_argument = click.argument("path", type=click.Path(path_type=Path))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(lyredb.__version__, package_name="lyredb")
+def main() -> None:
+    """LyreDB: an embedded, ordered, transactional key-value store.
+
+    Commands that take a PATH open the database there, so no other process may have it open. None of them makes a
+    database where there is none.
+    """
+
+
+# --- settings
+
+
+@main.command()
+@click.option("--markdown", is_flag=True, help="Print the documentation's page: docs/tunables.md.")
+@_json_option
+def tunables(as_json: bool, markdown: bool) -> None:
+    """Every knob of the engine: its range, default and what it does."""
+    if markdown:
+        click.echo(page.render(), nl=False)
+    elif as_json:
+        _print_json([vars(each) for each in presets.tunables()])
+    else:
+        table = _table("name", "for the", "range", "default", "takes hold", "what it does")
+        for each in presets.tunables():
+            table.add_row(
+                f"[bold]{each.name}[/]",
+                each.scope,
+                page.show_range(each),
+                page.show(each, each.default),
+                page.show_change(each),
+                escape(each.description),
+            )
+        Console().print(table)
+
+
+@main.command("presets")
+@click.argument("name", required=False)
+@click.option(
+    "--memory", type=_Size(), metavar="SIZE", help='Scale to this much memory, e.g. "16 GiB", not to this machine\'s.'
+)
+@click.option("--cores", type=click.IntRange(min=1), help="Scale to this many cores.")
+@_json_option
+def show_presets(name: str | None, memory: int | None, cores: int | None, as_json: bool) -> None:
+    """The presets; or, with a NAME, what that one sets and how it differs from the default."""
+    if name is None:
+        rows = [presets.load(each) for each in presets.names()]
+        if as_json:
+            _print_json([{"name": each.name, "summary": each.summary, "whom": each.whom} for each in rows])
+            return
+        table = _table("preset", "for", "whom it suits")
+        for each in rows:
+            table.add_row(f"[bold]{each.name}[/]", each.summary, each.whom)
+        Console().print(table)
+        return
+    preset = presets.load(name)
+    values = presets.resolve(name, memory_bytes=memory, cores=cores)
+    differences = {each.tunable.name: each for each in presets.difference(name, memory_bytes=memory, cores=cores)}
+    if as_json:
+        _print_json(
+            {
+                "name": name,
+                "summary": preset.summary,
+                "whom": preset.whom,
+                "settings": values,
+                "differences": {
+                    key: {"default": each.default, "preset": each.preset} for key, each in differences.items()
+                },
+                "why": {key: each.why for key, each in preset.settings.items()},
+            }
+        )
+        return
+    console = Console()
+    console.print(f"[bold]{name}[/]: {preset.summary}\n[dim]{preset.whom}[/]\n", highlight=False)
+    table = _table("setting", "default", name, "why")
+    for key, setting in preset.settings.items():
+        found = differences.get(key)
+        usual = values[key] if found is None else found.default
+        style = "dim" if found is None else "bold green"
+        table.add_row(
+            key,
+            page.show(setting.tunable, usual),
+            f"[{style}]{page.show(setting.tunable, values[key])}[/]",
+            setting.why,
+        )
+    console.print(table)
+
+
+# --- databases
+
+
+@main.command()
+@_path_argument
+@_json_option
+def stats(path: Path, as_json: bool) -> None:
+    """Sizes and counters of a database and its families."""
+    with _opened(path) as database:
+        found = database.stats()
+        settings = {name: database.settings(None if name == "" else name) for name in ("", *database.families())}
+    if as_json:
+        _print_json({"database": found.database, "families": found.families, "settings": settings})
+        return
+    console = Console()
+    console.print(_pairs(str(path), found.database))
+    for family, counters in found.families.items():
+        console.print(_pairs(f"family {family}", counters))
+
+
+@main.command()
+@_path_argument
+@_json_option
+def check(path: Path, as_json: bool) -> None:
+    """Walk the whole database and tell what is wrong with it. Exit code 1 if anything is."""
+    with _opened(path) as database, _bar("checking", quiet=as_json) as progress:
+        report = database.check(progress=progress)
+    if as_json:
+        _print_json({**vars(report), "problems": [vars(each) for each in report.problems], "ok": report.ok})
+    else:
+        for each in report.problems:
+            place = f"{each.path}" + (f" at byte {each.offset}" if each.offset is not None else "")
+            click.echo(f"{place}: {each.what}" + (f" (family {each.family})" if each.family else ""))
+        state = "sound" if report.ok else f"{len(report.problems)} problems"
+        size = presets.format_size(report.bytes)
+        click.echo(
+            f"{path}: {state}; {report.families} families, {report.records:,} records, {report.pages:,} pages, {size}"
+        )
+    if not report.ok:
+        sys.exit(EXIT_NO)
+
+
+@main.command()
+@_path_argument
+@_json_option
+def compact(path: Path, as_json: bool) -> None:
+    """Give space that is not used any more back to the file system."""
+    before = _folder_bytes(path)
+    with _opened(path, read_only=False) as database, _bar("compacting", quiet=as_json) as progress:
+        database.compact(progress=progress)
+    after = _folder_bytes(path)
+    if as_json:
+        _print_json({"path": str(path), "bytes_before": before, "bytes_after": after})
+    else:
+        click.echo(f"{path}: {presets.format_size(before)} before, {presets.format_size(after)} now")
+
+
+@main.command()
+@_path_argument
+@click.argument("destination", type=click.Path(path_type=Path))
+@_json_option
+def backup(path: Path, destination: Path, as_json: bool) -> None:
+    """Copy a database to a new folder, DESTINATION."""
+    with _opened(path, read_only=False) as database, _bar("copying", quiet=as_json) as progress:
+        database.backup(destination, progress=progress)
+    size = _folder_bytes(destination)
+    if as_json:
+        _print_json({"path": str(path), "destination": str(destination), "bytes": size})
+    else:
+        click.echo(f"{destination}: {presets.format_size(size)}")
+
+
+# --- records
+
+
+@main.command()
+@_path_argument
+@click.argument("key")
+@_family_option
+@_json_option
+def get(path: Path, key: str, family: str, as_json: bool) -> None:
+    """Print the value of KEY. Exit code 1 if there is none.
+
+    A key is text, unless the family's keys are numbers or tuples: those are given as JSON.
+    """
+    with _opened(path) as database:
+        records = database.existing_family(family)
+        value = records.get(_from_text(records.key_codec.name, key), _ABSENT)
+    if value is _ABSENT:
+        click.echo(f"lyredb: there is no key {key!r} in family {family!r}", err=True)
+        sys.exit(EXIT_NO)
+    if as_json:
+        _print_json({"key": key, "value": _plain(value)})
+    elif isinstance(value, bytes):
+        click.echo(value)
+    else:
+        click.echo(value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False))
+
+
+@main.command()
+@_path_argument
+@click.argument("key")
+@click.argument("value")
+@_family_option
+@click.option("--ttl", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Expire after so long.")
+@_json_option
+def put(path: Path, key: str, value: str, *, family: str, ttl: float | None, as_json: bool) -> None:
+    """Store VALUE under KEY, in a database and a family that exist."""
+    with _opened(path, read_only=False) as database:
+        records = database.existing_family(family)
+        records.put(_from_text(records.key_codec.name, key), _from_text(records.value_codec.name, value), ttl=ttl)
+    if as_json:
+        _print_json({"key": key, "stored": True})
+
+
+@main.command()
+@_path_argument
+@click.argument("key")
+@_family_option
+@_json_option
+def delete(path: Path, key: str, family: str, as_json: bool) -> None:
+    """Delete KEY. Exit code 1 if it was not there."""
+    with _opened(path, read_only=False) as database:
+        records = database.existing_family(family)
+        deleted = records.delete(_from_text(records.key_codec.name, key))
+    if as_json:
+        _print_json({"key": key, "deleted": deleted})
+    elif not deleted:
+        click.echo(f"lyredb: there is no key {key!r} in family {family!r}", err=True)
+    if not deleted:
+        sys.exit(EXIT_NO)
+
+
+@main.command()
+@_path_argument
+@click.option("--start", help="The first key.")
+@click.option("--stop", help="The key to stop before.")
+@click.option("--prefix", help="Only keys that begin so.")
+@click.option("--reverse", is_flag=True, help="From the last key to the first.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=100, show_default=True, help="So many records at most; 0: all."
+)
+@_family_option
+@_json_option
+def scan(
+    path: Path,
+    *,
+    start: str | None,
+    stop: str | None,
+    prefix: str | None,
+    reverse: bool,
+    limit: int,
+    family: str,
+    as_json: bool,
+) -> None:
+    """Print records in the order of their keys. With --json, one object a line."""
+    with _opened(path) as database:
+        records = database.existing_family(family)
+        codec = records.key_codec.name
+        first, last, begin = (None if text is None else _from_text(codec, text) for text in (start, stop, prefix))
+        for key, value in records.scan(first, last, prefix=begin, reverse=reverse, limit=limit or None):
+            if as_json:
+                click.echo(json.dumps({"key": _plain(key), "value": _plain(value)}, ensure_ascii=False))
+            else:
+                click.echo(f"{_shown(key)}  {_shown(value)}")
+
+
+# --- the demo
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("lyredb-demo"),
+    show_default=True,
+    help="The folder for the databases while it runs, and the report.",
+)
+@click.option("--quick", is_flag=True, help="A tenth of the work: to see that it runs, not how fast.")
+@click.option("--phase", "chosen", multiple=True, metavar="NAME", help="Only this phase; may be repeated.")
+@click.option("--seed", type=int, default=2013, show_default=True, help="What is drawn at random is drawn from this.")
+@_json_option
+def demo(out: Path, quick: bool, chosen: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """New York's flights of 2013, worked on in five ways, each under the default and under its preset.
+
+    Look-ups and updates by key (oltp), aggregating scans (olap), expiring look-ups (cache), weather appended and read
+    by window (timeseries), and routes followed hop by hop (graph). Every answer is checked against pandas. Takes under
+    three minutes; writes report.html, report.png and report.json.
+    """
+    # pandas and the rest of the demo's packages are for this command only.
+    from lyredb.experiments import flights  # noqa: PLC0415
+
+    unknown = [name for name in chosen if name not in flights.PHASES]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r}; there are {', '.join(flights.PHASES)}", param_hint="--phase")
+    options = flights.Options(
+        folder=out, quick=quick, phases=chosen or tuple(flights.PHASES), seed=seed, command=_command_line()
+    )
+    try:
+        report = flights.run(options, quiet=as_json)
+    except flights.WrongAnswer as error:
+        click.echo(f"lyredb demo: wrong answer: {error}", err=True)
+        sys.exit(EXIT_NO)
+    if as_json:
+        _print_json(report.as_dict())
+
+
+# --- helpers
+
+
+_ABSENT = object()
+
+
+def _command_line() -> str:
+    return " ".join(["lyredb", *sys.argv[1:]])
+
+
+def _opened(path: Path, *, read_only: bool = True) -> lyredb.Database[Any, Any]:
+    return lyredb.open(path, create=False, read_only=read_only)
+
+
+def _folder_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+@contextmanager
+def _bar(what: str, *, quiet: bool) -> Generator[Callable[[int, int], None] | None, None, None]:
+    """A progress bar on the error stream, where that is a terminal."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def report(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield report
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
+    return table
+
+
+def _pairs(title: str, counters: dict[str, int | float | str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
+    for name, value in counters.items():
+        if isinstance(value, str):
+            shown = escape(value)
+        elif name.endswith("bytes") and isinstance(value, int):
+            shown = presets.format_size(value)
+        else:
+            shown = f"{value:,}"
+        table.add_row(name, shown)
+    return table
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _from_text(codec: str, text: str) -> Any:
+    """What a key or value given on the command line is for a family's codec."""
+    if codec == "bytes":
+        return text.encode(errors="surrogateescape")
+    if codec == "str":
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise click.UsageError(f"the family's codec is {codec!r}, so give JSON, not {text!r}") from None
+    return tuple(cast("list[Any]", found)) if codec == "tuple" and isinstance(found, list) else found
+
+
+def _plain(item: Any) -> Any:
+    """What JSON can hold: bytes become text, or {"hex": ...} where they are none."""
+    if isinstance(item, bytes):
+        try:
+            return item.decode()
+        except UnicodeDecodeError:
+            return {"hex": item.hex()}
+    if isinstance(item, (list, tuple)):
+        return [_plain(each) for each in cast("list[Any]", item)]
+    if isinstance(item, dict):
+        return {str(key): _plain(each) for key, each in cast("dict[Any, Any]", item).items()}
+    return item if isinstance(item, (str, int, float, bool, type(None))) else str(item)
+
+
+def _shown(item: Any) -> str:
+    plain = _plain(item)
+    if isinstance(item, bytes) and isinstance(plain, dict):
+        return f"0x{item.hex()}"
+    return plain if isinstance(plain, str) and plain.isprintable() else json.dumps(plain, ensure_ascii=False)
