@@ -112,6 +112,7 @@ impl Tree {
     pub fn clear(&self, guard: &Guard) {
         let _writer = self.writer.lock();
         let leaf = build_leaf(&[], &[]);
+        self.around.memory.add(leaf.bytes());
         let old = self.root.swap(Box::into_raw(PageRef::hot(leaf.address(), 0)), Ordering::AcqRel);
         let memory = Arc::clone(&self.around.memory);
         let old = old.expose_provenance();
