@@ -26,6 +26,8 @@ mod pagefile;
 pub mod pause;
 mod range;
 mod report;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 mod snapshot;
 mod sync;
 mod transaction;

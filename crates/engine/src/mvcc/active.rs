@@ -7,7 +7,8 @@ use crossbeam_utils::CachePadded;
 
 use super::Versions;
 use crate::counters::thread_slot;
-use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::sync::Ordering;
+use crate::sync::checked::{AtomicPtr, AtomicU64};
 
 const FREE: u64 = u64::MAX;
 const SLOTS: usize = 32;

@@ -1,6 +1,8 @@
 //! Commit versions: which is visible, and which somebody still reads at.
 
 mod active;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 mod versions;
 
 pub use active::ActiveVersion;

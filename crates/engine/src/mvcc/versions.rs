@@ -6,7 +6,8 @@ use crossbeam_utils::{Backoff, CachePadded};
 
 use super::active::Table;
 use crate::error::{Error, Result};
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::Ordering;
+use crate::sync::checked::{AtomicBool, AtomicU64};
 
 /// Commits that may be on their way at once; each has a thread of its own.
 const RING: usize = 4096;

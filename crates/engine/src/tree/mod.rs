@@ -12,12 +12,16 @@ mod load;
 mod page;
 mod read;
 mod record;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 mod verify;
 mod walk;
 mod write;
 
 pub use blob::Blob;
 pub use cursor::{Columns, Cursor, Fetched, Limit, Rows};
+#[cfg(all(test, feature = "shuttle"))]
+pub use gather::{Horizon, prune};
 pub use gather::{gather, view};
 use inner::Inner;
 pub use inner::{Child, build as build_inner};

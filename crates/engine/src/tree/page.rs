@@ -4,7 +4,8 @@ use crossbeam_epoch::Guard;
 
 use super::inner::Inner;
 use super::leaf::Leaf;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::Ordering;
+use crate::sync::checked::{AtomicU32, AtomicU64};
 
 /// Set in `word` when the page is not in memory; the rest of the word is then its extent.
 const COLD: u64 = 1;
