@@ -77,7 +77,7 @@ impl Stage {
             for (family, key) in &markers {
                 // Now and then long enough to stand outside the leaf.
                 let mut value = commit.to_le_bytes().to_vec();
-                value.resize(if commit % 32 == 0 { 600 } else { 8 + commit as usize % 50 }, 1);
+                value.resize(if commit.is_multiple_of(32) { 600 } else { 8 + commit as usize % 50 }, 1);
                 batch.put(&self.families[*family], key, &value, None).expect("room");
             }
             let low = random.below(900);

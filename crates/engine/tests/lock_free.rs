@@ -65,7 +65,7 @@ fn key(number: u64) -> Vec<u8> {
 
 fn value(seed: u64) -> Vec<u8> {
     // Some long enough to stand outside the leaves.
-    vec![seed as u8; if seed % 64 == 0 { 1500 } else { 140 + seed as usize % 60 }]
+    vec![seed as u8; if seed.is_multiple_of(64) { 1500 } else { 140 + seed as usize % 60 }]
 }
 
 impl Fixture {

@@ -55,7 +55,7 @@ fn key(number: u16) -> Vec<u8> {
 
 fn value(seed: u8) -> Vec<u8> {
     // Some empty, some longer than a blob's threshold.
-    vec![seed; if seed % 16 == 0 { 700 + seed as usize } else { seed as usize % 60 }]
+    vec![seed; if seed.is_multiple_of(16) { 700 + seed as usize } else { seed as usize % 60 }]
 }
 
 fn options() -> Options {

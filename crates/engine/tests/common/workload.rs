@@ -184,7 +184,7 @@ pub fn steps(mix: &Mix, count: usize, keys: u64, seed: u64) -> Vec<Step> {
     let mut made = 0;
     let mut steps = Vec::new();
     while steps.len() < count {
-        let mut write = |random: &mut Random, names: &[String], deletes: bool| {
+        let write = |random: &mut Random, names: &[String], deletes: bool| {
             let long = mix.long_values && random.one_in(4);
             let length = if long { 600 + random.below(4000) } else { random.below(120) } as usize;
             let seed = random.next() as u8;
