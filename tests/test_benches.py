@@ -14,6 +14,8 @@ pytest.importorskip("numpy")
 pytest.importorskip("pyarrow")
 pytest.importorskip("rich")
 
+from lyredb import _engine
+
 ROOT = Path(__file__).resolve().parent.parent
 STORES = ["lyredb", "sqlite", "dict"]
 ONLY = {"scan_arrow": {"lyredb"}, "batch_arrow": {"lyredb"}, "reopen": {"lyredb"}}
@@ -104,3 +106,29 @@ def test_an_unknown_work_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "get_unform" in process.stderr
     assert "get_uniform" in process.stderr
+
+
+def test_every_tunable_is_measured(tmp_path: Path) -> None:
+    """A tunable of the registry without a piece of work in `benches.tunables` is an error there, and here."""
+    results, tables = tmp_path / "tunables.json", tmp_path / "tunables.md"
+    process = subprocess.run(
+        [sys.executable, "-m", "benches.tunables", "--quick", "--json", str(results), "--markdown", str(tables)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert results.exists(), process.stdout + process.stderr
+    document = json.loads(results.read_text(encoding="utf-8"))
+    registered = {tunable["name"] for tunable in _engine.tunables()}
+    assert document["without_work"] == []
+    assert {sample["tunable"] for sample in document["samples"]} == registered
+    assert {effect["tunable"] for effect in document["effects"]} | set(document["without_effect"]) == registered
+    # How large the effects are is for a machine at rest; here, that the verdict follows from them.
+    assert process.returncode == bool(document["without_effect"])
+    for figure in document["figures"]:
+        assert 0 <= figure["low"] <= figure["median"] <= figure["high"], figure
+    for name in registered:
+        assert len({sample["value"] for sample in document["samples"] if sample["tunable"] == name}) in (2, 3)
+        assert f"## `{name}`" in tables.read_text(encoding="utf-8")
