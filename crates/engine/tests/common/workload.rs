@@ -1,12 +1,15 @@
 //! Steps that change a database, and what it has to hold after each of them.
+#![allow(dead_code)] // Each suite uses only some of it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use lyredb_engine::{Batch, DEFAULT_FAMILY, Database, Durability, Error, Result};
+use lyredb_engine::{Batch, Clock, DEFAULT_FAMILY, Database, Durability, Error, Options, Result};
 
-use crate::common::Random;
+use crate::common::{Model, Random, content_at, tiny};
 
 /// When everything begins, in milliseconds since the Unix epoch.
 pub const START_MS: u64 = 1_000_000;
@@ -24,7 +27,7 @@ impl Content {
     }
 
     /// What can be seen at a time.
-    pub fn at(&self, now: u64) -> BTreeMap<String, crate::common::Model> {
+    pub fn at(&self, now: u64) -> BTreeMap<String, Model> {
         let live = |record: &&Record| record.1 == 0 || record.1 > now;
         let view = |records: &BTreeMap<Vec<u8>, Record>| {
             records
@@ -158,6 +161,19 @@ impl Step {
             Step::Reopen | Step::Advance(_) => Ok(()),
         }
     }
+}
+
+/// Tiny pages, and a clock that the test turns.
+pub fn options(durability: Durability, now: &Arc<AtomicU64>) -> Options {
+    Options { clock: Clock::Manual(Arc::clone(now)), ..tiny(durability) }
+}
+
+/// All that can be seen, by family.
+pub fn seen(database: &Database) -> BTreeMap<String, Model> {
+    let snapshot = database.snapshot().expect("a snapshot");
+    let names = database.families().expect("names");
+    let family = |name: &str| database.family(name).expect("open").expect("it is listed");
+    names.into_iter().map(|name| (name.clone(), content_at(&snapshot, &family(&name)))).collect()
 }
 
 /// How often each kind of step comes, of a hundred or so.
