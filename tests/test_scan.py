@@ -41,7 +41,7 @@ def test_bounds(numbers: Any, reverse: bool, start_inclusive: bool, stop_inclusi
     )
     expected = list(range(10 if start_inclusive else 11, 21 if stop_inclusive else 20))
     assert rows.count() == len(expected)
-    found = [int.from_bytes(row, "big") for row in rows.keys()]  # noqa: SIM118
+    found = [int.from_bytes(row, "big") for row in rows.keys()]
     assert found == (expected[::-1] if reverse else expected)
 
 

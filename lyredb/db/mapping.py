@@ -221,7 +221,7 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         """Stores the pairs of a mapping or an iterable, all of them or none."""
         if hasattr(other, "keys") and not isinstance(other, Mapping):
             keyed = cast("_SupportsKeysAndGetItem[K, V]", other)
-            other = [(key, keyed[key]) for key in keyed.keys()]  # noqa: SIM118
+            other = [(key, keyed[key]) for key in keyed.keys()]
         if named:
             other = [*(other.items() if isinstance(other, Mapping) else other), *named.items()]
         self.write_batch(other)

@@ -70,10 +70,14 @@ impl Cursor {
     ) -> Result<Fetched> {
         self.family.usable()?;
         let limit = Limit { rows: limit, bytes: limit_bytes, may_block };
-        if self.overlay.is_empty() {
-            return self.tree.fetch(columns, limit, rows);
-        }
-        self.fetch_merged(columns, limit, rows)
+        let fetched = if self.overlay.is_empty() {
+            self.tree.fetch(columns, limit, rows)?
+        } else {
+            self.fetch_merged(columns, limit, rows)?
+        };
+        // An end may be that of a tree which was emptied by `close` meanwhile.
+        self.family.usable()?;
+        Ok(fetched)
     }
 
     /// Goes on from `key` in the cursor's direction, within the range that the cursor was opened with.

@@ -82,6 +82,8 @@ impl FamilyCore {
         self.usable()?;
         match self.tree.lookup(key, as_of, &guard) {
             Lookup::Absent => {
+                // Absent, or gone with the whole tree, which `close` empties after it has changed the state.
+                self.usable()?;
                 self.counters.add(Count::GetsAbsent, 1);
                 Ok(Resident::Absent)
             }
@@ -124,6 +126,7 @@ impl FamilyCore {
                 Some(None) => cold.push(index),
             },
         });
+        self.usable()?;
         self.counters.add(Count::GetsAbsent, (keys.len() - cold.len()) as u64 - found);
         self.counters.add(Count::GetsFound, found);
         Ok(cold)
@@ -147,7 +150,7 @@ impl FamilyCore {
         loop {
             self.usable()?;
             match self.tree.lookup(key, as_of, &guard) {
-                Lookup::Absent => return Ok(None),
+                Lookup::Absent => return self.usable().map(|()| None),
                 Lookup::Found(record) => return show(record, &guard).map(Some),
                 Lookup::Cold(page) => drop(self.tree.resident(page, &guard)?),
             }

@@ -11,7 +11,7 @@ use crate::counters::Count;
 use crate::error::Result;
 use crate::family::FamilyCore;
 use crate::pause::{Point, point};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::Mutex;
 use crate::tree::{DIRTY, Found, retire_leaf};
 
 const EVERY: Duration = Duration::from_millis(50);
@@ -21,7 +21,6 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub struct Maintenance {
     state: Mutex<State>,
-    wake: Condvar,
     /// Where the evictor stopped: a family's number and a key.
     hand: Mutex<(u32, Vec<u8>)>,
 }
@@ -47,8 +46,8 @@ impl Maintenance {
             state.stop = true;
             state.thread.take()
         };
-        self.wake.notify_all();
         if let Some(thread) = thread {
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
@@ -58,12 +57,12 @@ impl Maintenance {
         self.state.lock().last_failure.clone()
     }
 
+    /// Sleeps until it is time, memory is short, or the thread is to stop; false for the last.
     fn pause(&self, time: Duration) -> bool {
-        let mut state = self.state.lock();
-        if !state.stop {
-            self.wake.wait_for(&mut state, time);
+        if !self.state.lock().stop {
+            std::thread::park_timeout(time);
         }
-        !state.stop
+        !self.state.lock().stop
     }
 }
 
@@ -71,6 +70,8 @@ fn run(weak: &Weak<Core>) {
     let mut pause = EVERY;
     loop {
         let Some(core) = weak.upgrade() else { return };
+        core.memory.keep();
+        core.memory.answer();
         let done = core.maintain();
         pause = if done.is_ok() { EVERY } else { AFTER_FAILURE.max(pause) };
         core.maintenance.state.lock().last_failure = done.err().map(|error| error.to_string());

@@ -1,20 +1,47 @@
 //! What the pages in memory add up to, against the budget they must keep.
 
-use crate::sync::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::thread::Thread;
+
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub struct Memory {
     used: AtomicU64,
     budget: AtomicU64,
+    /// Who makes room, woken when the budget is exceeded.
+    keeper: OnceLock<Thread>,
+    called: AtomicBool,
 }
 
 impl Memory {
     pub fn new(budget: u64) -> Memory {
-        Memory { used: AtomicU64::new(0), budget: AtomicU64::new(budget) }
+        let called = AtomicBool::new(false);
+        Memory { used: AtomicU64::new(0), budget: AtomicU64::new(budget), keeper: OnceLock::new(), called }
     }
 
     pub fn add(&self, bytes: usize) {
-        self.used.fetch_add(bytes as u64, Ordering::Relaxed);
+        let used = self.used.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if used > self.budget() && !self.called.load(Ordering::Relaxed) {
+            self.call();
+        }
+    }
+
+    #[cold]
+    fn call(&self) {
+        if let Some(keeper) = self.keeper.get().filter(|_| !self.called.swap(true, Ordering::AcqRel)) {
+            keeper.unpark();
+        }
+    }
+
+    /// Makes the current thread the one that is unparked when room is needed.
+    pub fn keep(&self) {
+        let _ = self.keeper.set(std::thread::current());
+    }
+
+    /// The keeper is about to make room; it is called again if that was not enough.
+    pub fn answer(&self) {
+        self.called.store(false, Ordering::Release);
     }
 
     pub fn sub(&self, bytes: usize) {

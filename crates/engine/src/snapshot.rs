@@ -56,7 +56,8 @@ impl Snapshot {
     pub fn count(&self, family: &Family, range: &Range, progress: Progress<'_>) -> Result<u64> {
         family.core.usable()?;
         let cursor = tree::Cursor::new(Arc::clone(&family.core.tree), self.version(), range.clone(), false);
-        cursor.count(&mut |done| progress(done, done))?.ok_or(Error::Interrupted)
+        let count = cursor.count(&mut |done| progress(done, done))?.ok_or(Error::Interrupted)?;
+        family.core.usable().map(|()| count)
     }
 
     pub fn cursor(&self, family: &Family, range: Range, reverse: bool) -> Result<Cursor> {
