@@ -36,6 +36,8 @@ test: test-rust test-python ## All tests
 .PHONY: test-rust
 test-rust: .venv/.python ## The engine's tests
 	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine
+	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features small-pages --test model
+	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features shuttle --lib schedules
 
 .PHONY: test-python
 test-python: .venv/.test ## The package's tests, with the examples in README, docs and docstrings

@@ -20,7 +20,9 @@ use crate::page_tree::{Entry, encode_inner};
 use crate::pagefile::{Codec, Extent, PageKind, Superblock};
 use crate::pause::{Point, point};
 use crate::sync::Ordering;
-use crate::tree::{BLOB, Blob, Bottom, DIRTY, EXPIRING, PageRef, RETIRED, Record, encode_leaf, gather, view};
+use crate::tree::{
+    BLOB, Blob, Bottom, DIRTY, EXPIRING, Found, LEAST_SHARE, PageRef, RETIRED, Record, encode_leaf, gather, view,
+};
 
 /// Pages under an inner page on disk at most.
 const FAN_OUT: usize = if cfg!(feature = "small-pages") { 8 } else { 192 };
@@ -57,6 +59,8 @@ struct Run<'a> {
     /// Written for pages that are not, or no longer, in the tree.
     orphans: Vec<u64>,
     structure: Vec<u64>,
+    /// Lowest keys of the family's leaves that hold too little.
+    underfull: Vec<Vec<u8>>,
     blobs: &'a mut FxHashMap<u64, (u32, Vec<u64>)>,
 }
 
@@ -91,6 +95,7 @@ impl Core {
             freed: take(&mut state.doomed),
             orphans: Vec::new(),
             structure: Vec::new(),
+            underfull: Vec::new(),
             blobs: &mut blobs,
         };
         let written = run.write(&state.dropped[state.dropped_doomed..], segment);
@@ -203,6 +208,10 @@ impl Run<'_> {
             entries.push(self.bottom(family, &bottom, low, &guard)?);
             from = bottom.high;
         }
+        // Behind the walk, so that it meets none of the pages that this makes.
+        for low in take(&mut self.underfull) {
+            family.tree.merge_if_underfull(&mut family.tree.writer.lock(), &low, &epoch::pin());
+        }
         let mut level = 1;
         while entries.len() > 1 {
             level += 1;
@@ -247,6 +256,9 @@ impl Run<'_> {
                 // Should this checkpoint fail, the next still has to write where the leaves are now.
                 bottom.page.set(DIRTY);
             }
+            if new && self.is_underfull(family, page, guard) {
+                self.underfull.push(low.clone());
+            }
             entry.low = cut.map_or_else(|| low.clone(), <[u8]>::to_vec);
             entries.push(entry);
         }
@@ -279,6 +291,13 @@ impl Run<'_> {
             self.orphans.push(entry.extent);
         }
         Ok(entry)
+    }
+
+    fn is_underfull(&self, family: &FamilyCore, page: &PageRef, guard: &Guard) -> bool {
+        match page.leaf(guard) {
+            Found::Hot(leaf) => leaf.bytes() < family.settings.leaf_bytes() / LEAST_SHARE,
+            Found::Cold(_) => false,
+        }
     }
 
     fn is_to_move(&self, extent: u64) -> bool {

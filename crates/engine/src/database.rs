@@ -204,10 +204,22 @@ impl Database {
         let (own, theirs) = open::by_scope(settings, family.is_none());
         self.core.settings.validate(&own)?;
         targets.iter().try_for_each(|target| target.settings.validate(&theirs))?;
-        self.core.settings.set(&own)?;
-        targets.iter().try_for_each(|target| target.settings.set(&theirs))?;
+        self.change_settings(&targets, || {
+            self.core.settings.set(&own)?;
+            targets.iter().try_for_each(|target| target.settings.set(&theirs))
+        })
+    }
+
+    /// Makes the changes and writes them down; if either fails, all is as it was.
+    fn change_settings(&self, targets: &[Arc<FamilyCore>], change: impl FnOnce() -> Result<()>) -> Result<()> {
+        let all = || std::iter::once(&self.core.settings).chain(targets.iter().map(|target| &target.settings));
+        let before: Vec<Vec<u64>> = all().map(|settings| settings.copy()).collect();
+        let done = change().and_then(|()| self.core.log_catalogue(&self.core.describe(), || ()));
+        if done.is_err() {
+            all().zip(&before).for_each(|(settings, copy)| settings.restore(copy));
+        }
         self.core.settings_changed();
-        self.core.log_catalogue(&self.core.describe(), || ())
+        done
     }
 
     /// Back to the defaults, and no longer pinned.
@@ -222,10 +234,10 @@ impl Database {
         let (own, theirs): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| is_own(name));
         let owned = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<_>>();
         let (own, theirs) = (owned(own), owned(theirs));
-        targets.iter().try_for_each(|target| target.settings.reset(&theirs))?;
-        self.core.settings.reset(&own)?;
-        self.core.settings_changed();
-        self.core.log_catalogue(&self.core.describe(), || ())
+        self.change_settings(&targets, || {
+            targets.iter().try_for_each(|target| target.settings.reset(&theirs))?;
+            self.core.settings.reset(&own)
+        })
     }
 
     /// Name, value in force, and whether the user pinned it. Without `family`, the database's own.

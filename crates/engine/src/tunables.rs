@@ -260,6 +260,19 @@ impl Settings {
         Ok(())
     }
 
+    /// Everything, to be put back by `restore` when a change could not be written down.
+    pub fn copy(&self) -> Vec<u64> {
+        let marks = [&self.pinned, &self.kept];
+        self.values.iter().chain(marks).map(|value| value.load(Ordering::Relaxed)).collect()
+    }
+
+    pub fn restore(&self, copy: &[u64]) {
+        let marks = [&self.pinned, &self.kept];
+        for (value, before) in self.values.iter().chain(marks).zip(copy) {
+            value.store(*before, Ordering::Relaxed);
+        }
+    }
+
     /// Name, value and whether it is pinned.
     pub fn list(&self) -> Vec<(&'static str, Value, bool)> {
         let pinned = self.pinned.load(Ordering::Relaxed);

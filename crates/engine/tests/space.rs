@@ -265,7 +265,6 @@ fn compacting_gives_back_what_deletions_left() {
 
 /// Deletes borrow and merge: a tree that was emptied keeps no empty pages.
 #[test]
-#[ignore = "leaves that are emptied in one pass are not merged yet"]
 fn a_tree_gets_small_again() {
     let _turn = alone();
     for way in ["one by one", "in batches", "as a range"] {

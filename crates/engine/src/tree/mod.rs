@@ -32,7 +32,7 @@ pub use page::{DIRTY, EXPIRING, Found, PageRef, RETIRED};
 pub use read::{AsOf, Lookup};
 pub use record::{BLOB, Record, TOMBSTONE};
 pub use walk::Bottom;
-pub use write::{Writer, retire_leaf};
+pub use write::{LEAST_SHARE, Writer, retire_leaf};
 
 use std::path::PathBuf;
 use std::sync::Arc;

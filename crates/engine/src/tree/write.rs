@@ -25,6 +25,8 @@ use crate::pause::{Point, point};
 
 /// Children of an inner page at most, and at least (but for the root).
 const FAN_OUT: usize = if cfg!(feature = "small-pages") { 8 } else { 192 };
+/// A leaf with less than this part of its size is merged.
+pub const LEAST_SHARE: usize = 4;
 const RECLAIM_EVERY: usize = 32;
 const FETCH_AHEAD: usize = 16;
 const LEAST_FAN_OUT: usize = FAN_OUT / 4;
@@ -223,7 +225,7 @@ impl Tree {
                 point(Point::SplitPublished);
                 return self.retire(writer, path.page, guard);
             }
-        } else if size < target / 4 && !path.steps.is_empty() {
+        } else if size < target / LEAST_SHARE && !path.steps.is_empty() {
             return self.merge(writer, path, gathered, extras, size, guard);
         }
         self.publish(path.page, &gathered, extras, guard);
@@ -432,6 +434,21 @@ impl Tree {
                 }
             });
         }
+    }
+
+    /// Merges the leaf of `key` with its neighbour if little is left in it: what was deleted counts until nobody sees it any
+    /// more, which is after the deletion's own commit. Under the lock.
+    pub fn merge_if_underfull(&self, writer: &mut Writer, key: &[u8], guard: &Guard) {
+        let Ok(Place { path, leaf }) = self.place(key, guard) else { return };
+        let mut scratch = Vec::new();
+        let mut gathered = gather(leaf, leaf.delta_len(), &[], &mut scratch);
+        let size: usize = gathered.records.iter().map(cost).sum();
+        if path.steps.is_empty() || size >= self.around.settings.leaf_bytes() / LEAST_SHARE {
+            return;
+        }
+        self.surviving(writer, &mut gathered);
+        path.page.set(DIRTY);
+        self.merge(writer, path, gathered, &[], size, guard);
     }
 
     /// Builds a leaf's image anew without its delta and without what nobody can read any more. Under the lock.
