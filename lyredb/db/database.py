@@ -200,7 +200,7 @@ class Database(Family[K, V]):
 
         Args:
             serializable: Also fail with ConflictError if another transaction changed what this one read.
-            timeout: Seconds after which it is rolled back, so that a forgotten one holds nothing up.
+            timeout: Seconds after which any use of it rolls it back and fails.
         """
         return Transaction(self, self._engine.begin(serializable, timeout))
 
@@ -253,7 +253,7 @@ class Database(Family[K, V]):
         """Changes settings, all of them or none; what is set here, automatic tuning leaves alone.
 
         Args:
-            family: Whose. None: of the database, or of every family that has no setting of its own.
+            family: Whose. None: of the database, or of every family there is.
             **tunables: `lyredb tunables` lists them.
 
         Raises:

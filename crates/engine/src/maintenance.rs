@@ -172,8 +172,8 @@ impl Core {
                     family.tree.consolidate(&mut writer, page, leaf, &guard);
                 }
                 match page.leaf(&guard) {
-                    // Old versions that a snapshot still needs are nowhere but in memory.
-                    Found::Hot(leaf) if leaf.holds_versions() || leaf.delta_len() > 0 => {}
+                    // Old versions that a snapshot still needs are nowhere but in memory, and on disk may be what has expired.
+                    Found::Hot(leaf) if leaf.holds_versions() || leaf.delta_len() > 0 || page.is(DIRTY) => {}
                     _ => {
                         family.tree.expect_cold();
                         if let Some(address) = page.evict() {

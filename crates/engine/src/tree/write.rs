@@ -194,14 +194,17 @@ impl Tree {
         Horizon { active: self.around.versions.active(), now: self.around.clock.now() }
     }
 
-    /// What stays of a leaf and the changes to it, whole extents of dropped blobs noted in `writer`.
-    fn surviving<'g>(&self, writer: &mut Writer, gathered: &mut Gathered<'g>) {
+    /// What stays of a leaf and the changes to it, the extents of dropped long values noted in `writer`. Whether there were
+    /// any: the page on disk still names them, so it has to be written again before it may be read again.
+    fn surviving(&self, writer: &mut Writer, gathered: &mut Gathered<'_>) -> bool {
+        let before = writer.retired.len();
         prune(&mut gathered.records, &self.horizon(), |record| {
             if record.flags & BLOB != 0 {
                 // SAFETY: the record is alive: its leaf is, or the change that brings it.
                 writer.retired.extend(unsafe { blob::from_value(record.value) }.drop_extent());
             }
         });
+        writer.retired.len() > before
     }
 
     fn rebuild(&self, writer: &mut Writer, path: Path<'_>, leaf: Leaf<'_>, extras: &[Record<'_>], guard: &Guard) {
@@ -455,7 +458,9 @@ impl Tree {
     pub fn consolidate(&self, writer: &mut Writer, page: &PageRef, leaf: Leaf<'_>, guard: &Guard) {
         let mut scratch = Vec::new();
         let mut gathered = gather(leaf, leaf.delta_len(), &[], &mut scratch);
-        self.surviving(writer, &mut gathered);
+        if self.surviving(writer, &mut gathered) {
+            page.set(DIRTY);
+        }
         self.publish(page, &gathered, &[], guard);
     }
 }
