@@ -76,8 +76,7 @@ impl Blob {
     /// The value, if it is in memory.
     pub fn data<'g>(&self, _guard: &'g Guard) -> Option<&'g [u8]> {
         let data = self.data.load(Ordering::Acquire);
-        // SAFETY: data is freed only through the epoch (drop_data) or with the last reference, which a record
-        // that the guard protects holds.
+        // SAFETY: data is freed with the last reference only, and a record that the guard protects holds one.
         unsafe { data.as_ref() }.map(|value| value.as_slice())
     }
 }
