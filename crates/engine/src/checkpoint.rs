@@ -373,7 +373,7 @@ impl Run<'_> {
             }
             page.clear(DIRTY);
             if length > 0 || leaf.is_guarded() {
-                family.tree.consolidate(&mut writer, page, leaf, guard);
+                family.tree.consolidate(&mut writer, page, leaf, &[], guard);
             }
         }
         Ok((entry, true))

@@ -16,7 +16,7 @@ use crate::mvcc::InFlight;
 use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::sync::MutexGuard;
-use crate::tree::{BLOB, Blob, Columns, Cursor, Limit, Record, Rows, TOMBSTONE, Tree, Writer};
+use crate::tree::{BLOB, Blob, Columns, Cursor, Limit, Record, Rows, Tree, Writer, head};
 
 /// What a transaction needs to be unchanged since its snapshot.
 #[derive(Default)]
@@ -119,8 +119,7 @@ impl Core {
                 family.counters.add(Count::BytesWritten, (key.len() + value.len()) as u64);
             }
             None => {
-                let tombstone = Record { key, value: &[], version, expiry: 0, flags: TOMBSTONE };
-                tree.apply_at(&mut writer, place, &[tombstone], &guard);
+                tree.apply_at(&mut writer, place, &[Record::tombstone(key, version)], &guard);
                 family.counters.add(Count::Deletes, 1);
             }
         }
@@ -171,7 +170,7 @@ impl Core {
         for family in &families {
             expanded.expand(&batch, family)?;
         }
-        let plans: Vec<Vec<Planned<'_>>> = families.iter().map(|family| expanded.plan(&batch, family)).collect();
+        let mut plans: Vec<Vec<Record<'_>>> = families.iter().map(|family| expanded.plan(&batch, family)).collect();
         for (family, plan) in families.iter().zip(&plans) {
             if family.tree.may_be_cold() {
                 plan.iter().try_for_each(|planned| family.tree.make_resident(planned.key, &guard))?;
@@ -186,7 +185,7 @@ impl Core {
         let ticket = self.log.append(&[&batch.payload])?;
         let in_flight = self.versions.in_flight(ticket.version);
         point(Point::CommitLogged);
-        for ((family, plan), writer) in families.iter().zip(&plans).zip(&mut writers) {
+        for ((family, plan), writer) in families.iter().zip(&mut plans).zip(&mut writers) {
             apply_plan(family, writer, plan, ticket.version, &guard);
             point(Point::CommitAppliedToOneFamily);
         }
@@ -199,7 +198,7 @@ impl Core {
         &self,
         check: &Check,
         families: &[Arc<FamilyCore>],
-        plans: &[Vec<Planned<'_>>],
+        plans: &[Vec<Record<'_>>],
         guard: &Guard,
     ) -> Result<()> {
         let conflict = |family: &FamilyCore, key: &[u8]| {
@@ -231,9 +230,9 @@ impl Core {
             let mut writer = family.tree.writer.lock();
             let mut expanded = Expanded::default();
             expanded.expand(batch, family)?;
-            let plan = expanded.plan(batch, family);
+            let mut plan = expanded.plan(batch, family);
             plan.iter().try_for_each(|planned| family.tree.make_resident(planned.key, &guard))?;
-            apply_plan(family, &mut writer, &plan, version, &guard);
+            apply_plan(family, &mut writer, &mut plan, version, &guard);
         }
         Ok(())
     }
@@ -241,14 +240,6 @@ impl Core {
 
 fn lock(tree: &Tree, wait: bool) -> Option<MutexGuard<'_, Writer>> {
     if wait { Some(tree.writer.lock()) } else { tree.writer.try_lock() }
-}
-
-/// The last operation of a batch on a key.
-struct Planned<'a> {
-    key: &'a [u8],
-    /// `None` deletes.
-    value: Option<&'a [u8]>,
-    expiry: u64,
 }
 
 /// The keys that the range deletions of a batch remove.
@@ -282,64 +273,74 @@ impl Expanded {
         Ok(())
     }
 
-    /// One operation a key, sorted by key.
-    fn plan<'a>(&'a self, batch: &'a Batch, family: &FamilyCore) -> Vec<Planned<'a>> {
-        let mut keyed: Vec<(u64, &[u8], usize)> = Vec::with_capacity(batch.entries.len());
-        for (position, entry) in batch.entries.iter().enumerate() {
-            if entry.family == family.id && !matches!(entry.kind, EntryKind::DeleteRange(_)) {
-                let key = batch.key(entry);
-                keyed.push((crate::tree::head(key), key, position));
-            }
-        }
-        for (_, position, rows) in self.ranges.iter().filter(|(id, ..)| *id == family.id) {
-            let EntryKind::DeleteRange(index) = batch.entries[*position].kind else {
-                unreachable!("only ranges are expanded")
+    /// What the batch does to each key in the end, sorted by key, as records whose versions are not known yet.
+    fn plan<'a>(&'a self, batch: &'a Batch, family: &FamilyCore) -> Vec<Record<'a>> {
+        let mut records: Vec<Record<'a>> = Vec::with_capacity(batch.entries.len());
+        let mut sorted = true;
+        for (position, entry) in batch.entries.iter().enumerate().filter(|(_, entry)| entry.family == family.id) {
+            let record = match entry.kind {
+                EntryKind::Put => {
+                    let (key, value) = (batch.key(entry), batch.value(entry));
+                    Record { key, value, version: 0, expiry: entry.expiry, flags: 0 }
+                }
+                EntryKind::Delete => Record::tombstone(batch.key(entry), 0),
+                EntryKind::DeleteRange(index) => {
+                    let range = &batch.ranges[index as usize];
+                    for earlier in records.iter_mut().filter(|record| range.contains(record.key)) {
+                        *earlier = Record::tombstone(earlier.key, 0);
+                    }
+                    let of_this = self.ranges.iter().filter(|(id, at, _)| (*id, *at) == (family.id, position));
+                    for (.., rows) in of_this {
+                        records.extend((0..rows.len()).map(|row| Record::tombstone(rows.key(row), 0)));
+                    }
+                    sorted = false;
+                    continue;
+                }
             };
-            let range = &batch.ranges[index as usize];
-            let earlier: Vec<_> =
-                keyed.iter().filter(|(_, key, at)| at < position && range.contains(key)).copied().collect();
-            keyed.extend(earlier.into_iter().map(|(head, key, _)| (head, key, *position)));
-            keyed.extend((0..rows.len()).map(|row| (crate::tree::head(rows.key(row)), rows.key(row), *position)));
+            sorted = sorted && records.last().is_none_or(|last| last.key < record.key);
+            records.push(record);
         }
-        if !keyed.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1)) {
-            keyed.sort_unstable();
-        }
-        let mut plan: Vec<Planned<'a>> = Vec::with_capacity(keyed.len());
-        for (_, key, position) in keyed {
-            let entry = &batch.entries[position];
-            let value = (entry.kind == EntryKind::Put).then(|| batch.value(entry));
-            let planned = Planned { key, value, expiry: entry.expiry };
-            match plan.last_mut() {
-                Some(last) if last.key == key => *last = planned,
-                _ => plan.push(planned),
-            }
-        }
-        plan
+        if sorted { records } else { last_of_each_key(&records) }
     }
 }
 
-fn apply_plan(family: &FamilyCore, writer: &mut Writer, plan: &[Planned<'_>], version: u64, guard: &Guard) {
-    let blob_bytes = family.settings.blob_bytes();
-    let is_long = |planned: &Planned<'_>| planned.value.is_some_and(|value| value.len() >= blob_bytes);
-    let carried: Vec<Carried> = match plan.iter().any(is_long) {
-        true => plan.iter().map(|planned| carry(&family.tree, planned.value.unwrap_or_default())).collect(),
-        false => Vec::new(),
-    };
-    let records: Vec<Record<'_>> = plan
-        .iter()
-        .enumerate()
-        .map(|(index, planned)| match planned.value {
-            None => Record { key: planned.key, value: &[], version, expiry: 0, flags: TOMBSTONE },
-            Some(value) => {
-                carried.get(index).unwrap_or(&Carried::InPlace).record(planned.key, value, version, planned.expiry)
-            }
-        })
-        .collect();
-    family.tree.apply(writer, &records, guard);
+/// The last record of each key, sorted by key.
+fn last_of_each_key<'a>(records: &[Record<'a>]) -> Vec<Record<'a>> {
+    let key = |position: u32| records[position as usize].key;
+    let mut order: Vec<(u64, u32)> =
+        (0..records.len() as u32).map(|position| (head(key(position)), position)).collect();
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))).then(a.1.cmp(&b.1)));
+    let mut last: Vec<Record<'a>> = Vec::with_capacity(records.len());
+    for (_, position) in order {
+        let record = records[position as usize];
+        match last.last_mut() {
+            Some(earlier) if earlier.key == record.key => *earlier = record,
+            _ => last.push(record),
+        }
+    }
+    last
+}
+
+/// Makes a plan's changes to the family's tree, as of `version`.
+fn apply_plan(family: &FamilyCore, writer: &mut Writer, plan: &mut [Record<'_>], version: u64, guard: &Guard) {
+    let mut bytes = 0;
+    let mut longest = 0;
+    for record in plan.iter_mut() {
+        record.version = version;
+        bytes += record.key.len() + record.value.len();
+        longest = longest.max(record.value.len());
+    }
+    if longest < family.settings.blob_bytes() {
+        family.tree.apply(writer, plan, guard);
+    } else {
+        let carried: Vec<Carried> = plan.iter().map(|record| carry(&family.tree, record.value)).collect();
+        let with_blobs = plan.iter().zip(&carried).map(|(record, carried)| match record.is_tombstone() {
+            true => *record,
+            false => carried.record(record.key, record.value, version, record.expiry),
+        });
+        family.tree.apply(writer, &with_blobs.collect::<Vec<_>>(), guard);
+    }
     family.counters.add(Count::Batches, 1);
     family.counters.add(Count::BatchRecords, plan.len() as u64);
-    family.counters.add(
-        Count::BytesWritten,
-        plan.iter().map(|p| p.key.len() + p.value.map_or(0, <[u8]>::len)).sum::<usize>() as u64,
-    );
+    family.counters.add(Count::BytesWritten, bytes as u64);
 }

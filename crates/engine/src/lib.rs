@@ -1,6 +1,7 @@
 //! The storage engine of LyreDB: ordered families of records with transactions and snapshots, in a versioned B+tree whose
 //! readers take no lock, with a write-ahead log and a copy-on-write page file below it.
 
+mod ahead;
 mod backup;
 mod batch;
 mod bytes;

@@ -85,6 +85,7 @@ impl Core {
     fn maintain(&self) -> Result<()> {
         // Frees what was retired by threads that have gone quiet since.
         epoch::pin().flush();
+        self.memory.lower_mark();
         if self.memory.excess() > 0 {
             self.evict()?;
         }
@@ -169,7 +170,7 @@ impl Core {
                 if let Found::Hot(leaf) = page.leaf(&guard)
                     && leaf.is_guarded()
                 {
-                    family.tree.consolidate(&mut writer, page, leaf, &guard);
+                    family.tree.consolidate(&mut writer, page, leaf, &[], &guard);
                 }
                 match page.leaf(&guard) {
                     // Old versions that a snapshot still needs are nowhere but in memory, and on disk may be what has expired.

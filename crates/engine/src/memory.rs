@@ -1,9 +1,17 @@
 //! What the pages in memory add up to, against the budget they must keep.
 
 use std::sync::OnceLock;
+use std::sync::mpsc::SyncSender;
 use std::thread::Thread;
 
+use crate::ahead;
+
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
+
+/// Made ready ahead of writers, at most.
+const AHEAD: u64 = 16 << 20;
+/// By how much the pages grow until more is made ready.
+const STEP: u64 = 4 << 20;
 
 #[derive(Debug)]
 pub struct Memory {
@@ -12,12 +20,21 @@ pub struct Memory {
     /// Who makes room, woken when the budget is exceeded.
     keeper: OnceLock<Thread>,
     called: AtomicBool,
+    ahead: OnceLock<SyncSender<usize>>,
+    /// The use at which more memory is made ready.
+    mark: AtomicU64,
 }
 
 impl Memory {
     pub fn new(budget: u64) -> Memory {
-        let called = AtomicBool::new(false);
-        Memory { used: AtomicU64::new(0), budget: AtomicU64::new(budget), keeper: OnceLock::new(), called }
+        Memory {
+            used: AtomicU64::new(0),
+            budget: AtomicU64::new(budget),
+            keeper: OnceLock::new(),
+            called: AtomicBool::new(false),
+            ahead: OnceLock::new(),
+            mark: AtomicU64::new(STEP / 4),
+        }
     }
 
     pub fn add(&self, bytes: usize) {
@@ -25,6 +42,29 @@ impl Memory {
         if used > self.budget() && !self.called.load(Ordering::Relaxed) {
             self.call();
         }
+    }
+
+    /// As `add`, for what a writer allocates.
+    #[inline]
+    pub fn grow(&self, bytes: usize) {
+        self.add(bytes);
+        let used = self.used();
+        if used > self.mark.load(Ordering::Relaxed) {
+            self.make_ready(used);
+        }
+    }
+
+    #[cold]
+    fn make_ready(&self, used: u64) {
+        self.mark.store(used + STEP, Ordering::Relaxed);
+        let bytes = AHEAD.min(self.budget().saturating_sub(used) / 4);
+        // A call that is not answered yet is as good.
+        let _ = self.ahead.get_or_init(ahead::start).try_send(bytes as usize);
+    }
+
+    /// To be called now and then, so that growth is noticed again after less has been used for a while.
+    pub fn lower_mark(&self) {
+        self.mark.fetch_min(self.used() + STEP, Ordering::Relaxed);
     }
 
     #[cold]
@@ -63,5 +103,26 @@ impl Memory {
     /// Bytes above the budget, 0 when within it.
     pub fn excess(&self) -> u64 {
         self.used().saturating_sub(self.budget())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_made_ready_where_writers_make_it_grow() {
+        let memory = Memory::new(1 << 30);
+        memory.add(8 << 20);
+        assert!(memory.ahead.get().is_none(), "reading is no growth of this kind");
+        memory.sub(8 << 20);
+        memory.grow(1 << 19);
+        assert!(memory.ahead.get().is_none(), "too little to start a thread for");
+        memory.grow(1 << 20);
+        assert!(memory.ahead.get().is_some());
+        assert_eq!(memory.mark.load(Ordering::Relaxed), (3 << 19) + STEP);
+        memory.sub(1 << 20);
+        memory.lower_mark();
+        assert_eq!(memory.mark.load(Ordering::Relaxed), (1 << 19) + STEP);
     }
 }

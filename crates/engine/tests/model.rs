@@ -17,6 +17,10 @@ enum Step {
     Put(u16, u8),
     Delete(u16),
     Batch(Vec<(u16, Option<u8>)>),
+    /// A batch of keys behind all others.
+    Append(Vec<u8>),
+    /// Deletes so many of the last keys.
+    Trim(u8),
     DeleteRange(u16, u16),
     Snapshot,
     DropSnapshot(u8),
@@ -33,6 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (key.clone(), any::<u8>()).prop_map(|(key, value)| Step::Put(key, value)),
         12 => key.clone().prop_map(Step::Delete),
         6 => prop::collection::vec((key.clone(), prop::option::of(any::<u8>())), 0..80).prop_map(Step::Batch),
+        4 => prop::collection::vec(any::<u8>(), 1..120).prop_map(Step::Append),
+        1 => (0u8..100).prop_map(Step::Trim),
         1 => (key.clone(), key).prop_map(|(a, b)| Step::DeleteRange(a.min(b), a.max(b))),
         2 => Just(Step::Snapshot),
         2 => any::<u8>().prop_map(Step::DropSnapshot),
@@ -51,6 +57,16 @@ fn key(number: u16) -> Vec<u8> {
         1 => number.to_be_bytes().to_vec(),
         _ => format!("shared/{:04}/x", number - 2).into_bytes(),
     }
+}
+
+fn last_key(number: u32) -> Vec<u8> {
+    format!("shared/z{number:06}").into_bytes()
+}
+
+/// The number of the next last key.
+fn next_last(model: &Model) -> u32 {
+    let last = model.keys().next_back().and_then(|key| key.strip_prefix(b"shared/z"));
+    last.map_or(0, |digits| str::from_utf8(digits).expect("digits").parse::<u32>().expect("a number") + 1)
 }
 
 fn value(seed: u8) -> Vec<u8> {
@@ -141,6 +157,20 @@ fn play(steps: Vec<Step>) {
                     }
                 }
                 database.write(batch).expect("a batch");
+            }
+            Step::Append(seeds) => {
+                let mut batch = Batch::default();
+                let first = next_last(&model);
+                for (number, seed) in (first..).zip(seeds) {
+                    batch.put(&family, &last_key(number), &value(seed), None).expect("room");
+                    model.insert(last_key(number), value(seed));
+                }
+                database.write(batch).expect("a batch");
+            }
+            Step::Trim(count) => {
+                let start = last_key(next_last(&model).saturating_sub(count.into()));
+                family.delete_range(Some(&start), None).expect("a deletion");
+                model.retain(|key, _| *key < start);
             }
             Step::DeleteRange(from, to) => {
                 let (from, to) = (key(from).min(key(to)), key(from).max(key(to)));

@@ -139,6 +139,14 @@ impl File for OsFile {
         self.file.sync_data()
     }
 
+    #[cfg(target_os = "linux")]
+    fn start_writing(&self, offset: u64, length_bytes: u64) {
+        use std::os::fd::AsRawFd;
+        let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length_bytes)) else { return };
+        // SAFETY: the descriptor is open for as long as the file is; a failure is told again by the sync to come.
+        unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+    }
+
     fn set_len(&self, length_bytes: u64) -> io::Result<()> {
         self.file.set_len(length_bytes)
     }

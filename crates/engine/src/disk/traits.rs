@@ -41,6 +41,8 @@ pub trait File: Send + Sync + Debug {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// The bytes written so far, and the length, reach the disk before it returns.
     fn sync(&self) -> io::Result<()>;
+    /// Advice: what was written there will be synced later, and may go to the disk from now on. Waits for nothing.
+    fn start_writing(&self, _offset: u64, _length_bytes: u64) {}
     fn set_len(&self, length_bytes: u64) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
     fn is_empty(&self) -> io::Result<bool> {

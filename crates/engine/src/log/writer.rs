@@ -19,6 +19,9 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 /// them has no metadata to write.
 const AHEAD_BYTES: (u64, u64) = (64 << 10, 1 << 20);
 
+/// So much is handed to the disk at a time where nobody waits for it, so that the sync at a segment's end is a short one.
+const WRITEBACK_BYTES: u64 = 4 << 20;
+
 /// What a log did since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogCounters {
@@ -86,6 +89,8 @@ struct Current {
     /// Where the next block goes.
     end: u64,
     synced_end: u64,
+    /// Up to here the system was told to begin to write.
+    started_end: u64,
     /// Bytes up to here are allocated: blocks, zeros, or blocks of an earlier use.
     filled: u64,
 }
@@ -133,7 +138,8 @@ impl Writer {
     pub(super) fn go_on_in(&mut self, file: Arc<dyn File>, segment: u64, length_bytes: u64) {
         let path = self.disk.root().join(segments::file_name(segment));
         let end = SEGMENT_HEADER_BYTES;
-        self.current = Some(Current { file, path, segment, end, synced_end: end, filled: length_bytes });
+        let filled = length_bytes;
+        self.current = Some(Current { file, path, segment, end, synced_end: end, started_end: end, filled });
     }
 
     pub(super) fn segment(&self) -> u64 {
@@ -206,6 +212,10 @@ impl Writer {
         self.progress.blocks.fetch_add(1, Ordering::Relaxed);
         if preallocate && current.end > current.filled {
             current.fill_ahead()?;
+        }
+        if !preallocate && current.end - current.started_end >= WRITEBACK_BYTES {
+            current.file.start_writing(current.started_end, current.end - current.started_end);
+            current.started_end = current.end;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub struct Blob {
 
 impl Blob {
     pub fn resident(value: Vec<u8>, memory: &Arc<Memory>) -> Arc<Blob> {
-        memory.add(value.len());
+        memory.grow(value.len());
         Arc::new(Blob {
             memory: Arc::clone(memory),
             length: value.len() as u64,

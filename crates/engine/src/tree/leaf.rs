@@ -27,6 +27,9 @@ const WIDE: u16 = 4;
 
 const ALIGNMENT: usize = 64;
 const HEADER: usize = 64;
+/// What an image takes without records: its header, and what allocators add to align it. Counted in a leaf's size, so
+/// that a full leaf of a power of two fits the allocator's block of that size; one byte more takes a quarter more.
+pub const OVERHEAD: usize = HEADER + ALIGNMENT;
 
 #[repr(C, align(64))]
 struct Header {
@@ -175,6 +178,12 @@ impl<'g> Leaf<'g> {
         }
     }
 
+    /// The whole key of the base's last record; empty if there is none.
+    pub fn last_key(self) -> Vec<u8> {
+        let last = self.records().next_back();
+        last.map_or_else(Vec::new, |record| [self.prefix(), record.key].concat())
+    }
+
     /// Index of the newest record of `key`.
     #[inline(always)]
     pub fn find(self, key: &[u8]) -> Option<usize> {
@@ -231,6 +240,11 @@ fn layout(bytes: usize) -> Layout {
 /// Bytes that a record adds to an image at most (the shared prefix not yet cut off).
 pub fn cost(record: &Record<'_>) -> usize {
     8 + 2 + 2 + record.encoded_len()
+}
+
+/// Bytes that the image of such records asks of the allocator at most.
+pub fn size(records: &[Record<'_>]) -> usize {
+    OVERHEAD + records.iter().map(cost).sum::<usize>()
 }
 
 /// Builds an image of sorted records. `shared` bytes of prefix were already cut off all keys; they are `prefix`.

@@ -30,7 +30,7 @@ use leaf::{Leaf, build as build_leaf};
 pub use load::encode_leaf;
 pub use page::{DIRTY, EXPIRING, Found, PageRef, RETIRED};
 pub use read::{AsOf, Lookup};
-pub use record::{BLOB, Record, TOMBSTONE};
+pub use record::{BLOB, Record};
 pub use walk::Bottom;
 pub use write::{LEAST_SHARE, Writer, retire_leaf};
 

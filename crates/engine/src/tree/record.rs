@@ -28,6 +28,10 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    pub fn tombstone(key: &'a [u8], version: u64) -> Record<'a> {
+        Record { key, value: &[], version, expiry: 0, flags: TOMBSTONE }
+    }
+
     #[inline]
     pub fn is_tombstone(&self) -> bool {
         self.flags & TOMBSTONE != 0

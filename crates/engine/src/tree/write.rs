@@ -15,7 +15,7 @@ use super::blob;
 use super::gather::{Gathered, Horizon, gather, prune};
 use super::inner::{Child, Inner, build as build_inner};
 use super::keys::{prefetch, separator};
-use super::leaf::{Leaf, build as build_leaf, cost};
+use super::leaf::{Leaf, OVERHEAD, build as build_leaf, cost, size as image_size};
 use super::page::{DIRTY, Found, PageRef, RETIRED};
 use super::read::AsOf;
 use super::record::{BLOB, Record};
@@ -178,7 +178,7 @@ impl Tree {
                 let heap = (size / changes.len() + 16) * capacity;
                 leaf.delta_state().allocate(capacity, heap.min(settings.leaf_bytes()));
                 let delta = leaf.delta().expect("just made");
-                self.around.memory.add(delta.bytes());
+                self.around.memory.grow(delta.bytes());
                 delta
             }
         };
@@ -207,14 +207,52 @@ impl Tree {
         writer.retired.len() > before
     }
 
+    /// Of changes that stand behind all that the tree holds, those that its last leaf has no room for.
+    fn beyond<'c, 'k>(&self, path: &Path<'_>, leaf: Leaf<'_>, changes: &'c [Record<'k>]) -> &'c [Record<'k>] {
+        let is_behind = |change: &Record<'_>| leaf.search(change.key) == (leaf.count(), false);
+        if leaf.delta_len() > 0 || !path.is_rightmost() || !changes.first().is_some_and(is_behind) {
+            return &[];
+        }
+        let mut size = leaf.bytes() + OVERHEAD;
+        let least = usize::from(leaf.count() == 0);
+        let fitting = changes.iter().skip(least).position(|change| {
+            size += cost(change);
+            size > self.around.settings.leaf_bytes()
+        });
+        fitting.map_or(&[], |fitting| &changes[least + fitting..])
+    }
+
+    /// Makes leaves of changes that stand behind all others, next to the last leaf.
+    fn extend(&self, writer: &mut Writer, path: &Path<'_>, last_key: &[u8], changes: &[Record<'_>], guard: &Guard) {
+        writer.splits += 1;
+        let target = self.around.settings.leaf_bytes();
+        let pieces = divide(changes, image_size(changes), target, true);
+        let low = separator(last_key, changes[0].key).to_vec();
+        let mut pages = vec![Child { low: path.low(), page: ptr::from_ref(path.page) }];
+        pages.extend(self.leaves(&[], changes, &pieces, low));
+        let index = path.steps.last().map_or(0, |step| step.index);
+        point(Point::SplitBuilt);
+        self.replace(writer, &path.steps, index..index + 1, pages, guard);
+        point(Point::SplitPublished);
+    }
+
     fn rebuild(&self, writer: &mut Writer, path: Path<'_>, leaf: Leaf<'_>, extras: &[Record<'_>], guard: &Guard) {
+        let beyond = self.beyond(&path, leaf, extras);
+        if !beyond.is_empty() {
+            let (fitting, _) = extras.split_at(extras.len() - beyond.len());
+            let last_key = fitting.last().map_or_else(|| leaf.last_key(), |change| change.key.to_vec());
+            if !fitting.is_empty() {
+                self.consolidate(writer, path.page, leaf, fitting, guard);
+            }
+            return self.extend(writer, &path, &last_key, beyond, guard);
+        }
         writer.consolidations += 1;
         let mut scratch = Vec::new();
         let length = leaf.delta_len();
         let mut gathered = gather(leaf, length, extras, &mut scratch);
         let appended = path.is_rightmost() && is_append(leaf, &gathered);
         self.surviving(writer, &mut gathered);
-        let size: usize = gathered.records.iter().map(cost).sum();
+        let size = image_size(&gathered.records);
         let target = self.around.settings.leaf_bytes();
         if size > target && gathered.records.len() > 1 {
             let pieces = divide(&gathered.records, size, target, appended);
@@ -238,7 +276,7 @@ impl Tree {
     fn publish(&self, page: &PageRef, gathered: &Gathered<'_>, extras: &[Record<'_>], guard: &Guard) {
         let new = build_leaf(gathered.prefix, &gathered.records);
         self.take_over_blobs(&gathered.records, extras);
-        self.around.memory.add(new.bytes());
+        self.around.memory.grow(new.bytes());
         point(Point::ImageBuilt);
         let old = page.publish(new.address());
         point(Point::ImagePublished);
@@ -269,7 +307,7 @@ impl Tree {
                     [prefix, between].concat()
                 });
                 let leaf = build_leaf(prefix, &records[piece.clone()]);
-                self.around.memory.add(leaf.bytes());
+                self.around.memory.grow(leaf.bytes());
                 Child { low, page: Box::into_raw(PageRef::hot(leaf.address(), 0)) }
             })
             .collect()
@@ -318,7 +356,7 @@ impl Tree {
             })
             .collect();
         let target = self.around.settings.leaf_bytes();
-        let total = size + theirs.records.iter().map(cost).sum::<usize>();
+        let total = size + image_size(&theirs.records) - OVERHEAD;
         let pieces =
             if total > target * 3 / 4 { halve(&records, total) } else { std::iter::once(0..records.len()).collect() };
         writer.merges += 1;
@@ -359,7 +397,7 @@ impl Tree {
             return self.merge_inner(writer, step, above, parent, children, guard);
         }
         let image = build_inner(level, &children);
-        self.around.memory.add(image.bytes());
+        self.around.memory.grow(image.bytes());
         step.page.set(DIRTY);
         point(Point::InnerBuilt);
         let old = step.page.publish(image.address());
@@ -397,7 +435,7 @@ impl Tree {
 
     fn inner_page(&self, level: usize, children: &[Child]) -> Child {
         let image = build_inner(level, children);
-        self.around.memory.add(image.bytes());
+        self.around.memory.grow(image.bytes());
         Child { low: children[0].low.clone(), page: Box::into_raw(PageRef::hot(image.address(), level)) }
     }
 
@@ -445,7 +483,7 @@ impl Tree {
         let Ok(Place { path, leaf }) = self.place(key, guard) else { return };
         let mut scratch = Vec::new();
         let mut gathered = gather(leaf, leaf.delta_len(), &[], &mut scratch);
-        let size: usize = gathered.records.iter().map(cost).sum();
+        let size = image_size(&gathered.records);
         if path.steps.is_empty() || size >= self.around.settings.leaf_bytes() / LEAST_SHARE {
             return;
         }
@@ -454,14 +492,23 @@ impl Tree {
         self.merge(writer, path, gathered, &[], size, guard);
     }
 
-    /// Builds a leaf's image anew without its delta and without what nobody can read any more. Under the lock.
-    pub fn consolidate(&self, writer: &mut Writer, page: &PageRef, leaf: Leaf<'_>, guard: &Guard) {
+    /// Builds a leaf's image anew with its delta, with changes for which there is room, and without what nobody can read any
+    /// more. Under the lock.
+    pub fn consolidate(
+        &self,
+        writer: &mut Writer,
+        page: &PageRef,
+        leaf: Leaf<'_>,
+        changes: &[Record<'_>],
+        guard: &Guard,
+    ) {
+        writer.consolidations += 1;
         let mut scratch = Vec::new();
-        let mut gathered = gather(leaf, leaf.delta_len(), &[], &mut scratch);
+        let mut gathered = gather(leaf, leaf.delta_len(), changes, &mut scratch);
         if self.surviving(writer, &mut gathered) {
             page.set(DIRTY);
         }
-        self.publish(page, &gathered, &[], guard);
+        self.publish(page, &gathered, changes, guard);
     }
 }
 
@@ -488,13 +535,13 @@ fn even_chunks(count: usize) -> impl Iterator<Item = Range<usize>> {
 fn divide(records: &[Record<'_>], total: usize, target: usize, appended: bool) -> Vec<Range<usize>> {
     let share = if appended { target } else { total.div_ceil((total * 4).div_ceil(target * 3).max(2)) };
     let mut pieces = Vec::new();
-    let (mut start, mut size) = (0, 0);
+    let (mut start, mut size) = (0, OVERHEAD);
     for (index, record) in records.iter().enumerate() {
         let more = cost(record);
         let room = if appended { size + more <= share } else { size < share };
         if index > start && !room && records[index - 1].key != record.key {
             pieces.push(start..index);
-            (start, size) = (index, 0);
+            (start, size) = (index, OVERHEAD);
         }
         size += more;
     }
