@@ -1,8 +1,11 @@
 //! A page's stable identity, whatever image it has and wherever that is.
 
+use std::ptr;
+
 use crossbeam_epoch::Guard;
 
 use super::inner::Inner;
+use super::keys::prefetch;
 use super::leaf::Leaf;
 use crate::sync::Ordering;
 use crate::sync::checked::{AtomicU32, AtomicU64};
@@ -71,6 +74,12 @@ impl PageRef {
     /// A page with an image in memory that equals what is on disk at `extent`.
     pub fn clean(image: u64, level: usize, extent: u64) -> Box<PageRef> {
         PageRef::new(image | REFERENCED, level, extent, 0, 0)
+    }
+
+    /// Fetches what a writer wants to know besides the image.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        prefetch(ptr::from_ref(&*self.state).cast());
     }
 
     #[inline(always)]

@@ -84,7 +84,7 @@ impl Tree {
     fn path<'g>(&self, key: &[u8], guard: &'g Guard) -> Path<'g> {
         let mut page = self.root(guard);
         let mut steps = SmallVec::new();
-        while page.level() > 0 {
+        for _ in 0..page.level() {
             let inner = page.inner(guard);
             let index = inner.find(key);
             steps.push(Step { page, inner, index });
@@ -123,8 +123,12 @@ impl Tree {
     /// The leaf of `key` and the way to it, for as long as the lock is held. `Err`: the leaf has to be loaded first.
     pub fn place<'g>(&self, key: &[u8], guard: &'g Guard) -> Result<Place<'g>, &'g PageRef> {
         let path = self.path(key, guard);
+        path.page.prefetch();
         match path.page.leaf(guard) {
-            Found::Hot(leaf) => Ok(Place { path, leaf }),
+            Found::Hot(leaf) => {
+                leaf.delta_state().prefetch();
+                Ok(Place { path, leaf })
+            }
             Found::Cold(_) => Err(path.page),
         }
     }
