@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import (
+    Callable,
     ItemsView,
     Iterable,
     Iterator,
@@ -20,6 +21,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 T = TypeVar("T")
+R = TypeVar("R")
 
 _MISSING: Any = object()
 
@@ -168,6 +170,10 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
     def write_batch(self, items: Any, *, ttl: Any = None) -> None:
         """Stores many records; see `Family.write_batch`."""
 
+    def _atomically(self, work: Callable[[MutableSortedMapping[K, V]], R]) -> R:
+        """Runs what reads first and writes then, so that nobody else writes in between."""
+        return work(self)
+
     def clear(self) -> None:
         """Deletes all records, atomically."""
         self.delete_range()
@@ -184,9 +190,8 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         Raises:
             KeyError: It is not there, and no default was given.
         """
-        value = self.get(key, _MISSING)
+        value = self._atomically(lambda records: _take(records, key))
         if value is not _MISSING:
-            self.delete(key)
             return value
         if default is _MISSING:
             raise KeyError(key)
@@ -198,12 +203,7 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         Raises:
             KeyError: There is no record at `index`.
         """
-        try:
-            pair = self.peekitem(index)
-        except IndexError as error:
-            raise KeyError(str(error)) from None
-        self.delete(pair[0])
-        return pair
+        return self._atomically(lambda records: _take_at(records, index))
 
     @overload
     def setdefault(self: MutableSortedMapping[K, T | None], key: K, default: None = None, /) -> T | None: ...
@@ -214,8 +214,7 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         value = self.get(key, _MISSING)
         if value is not _MISSING:
             return value
-        self.put(key, default)
-        return default
+        return self._atomically(lambda records: _store_if_absent(records, key, default))
 
     def update(self, other: Any = (), /, **named: V) -> None:
         """Stores the pairs of a mapping or an iterable, all of them or none."""
@@ -225,3 +224,28 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         if named:
             other = [*(other.items() if isinstance(other, Mapping) else other), *named.items()]
         self.write_batch(other)
+
+
+def _take(records: MutableSortedMapping[K, V], key: K) -> V:
+    """Deletes a record and returns its value, or `_MISSING`."""
+    value = records.get(key, _MISSING)
+    if value is not _MISSING:
+        records.delete(key)
+    return value
+
+
+def _take_at(records: MutableSortedMapping[K, V], index: int) -> tuple[K, V]:
+    try:
+        pair = records.peekitem(index)
+    except IndexError as error:
+        raise KeyError(str(error)) from None
+    records.delete(pair[0])
+    return pair
+
+
+def _store_if_absent(records: MutableSortedMapping[K, V], key: K, default: V) -> V:
+    value = records.get(key, _MISSING)
+    if value is not _MISSING:
+        return value
+    records.put(key, default)
+    return default

@@ -4,30 +4,23 @@
 use crate::arrow::{self, Memory, NativeBuffer};
 use crate::codec::PrefixEnd;
 use crate::error::{self, OrRaise};
-use crate::family::Codecs;
 use crate::fork::Owned;
 use crate::lock::{Guard, Lock};
-use crate::{progress, transaction};
+use crate::source::Source;
+use crate::view::{self, Codecs};
 use lyredb_engine as engine;
 use lyredb_engine::{Columns, Cursor, Fetched, Range, Rows};
-use pyo3::exceptions::{PyKeyError, PyOverflowError};
+use pyo3::exceptions::PyOverflowError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::ops::{Bound as End, RangeBounds};
-use std::sync::Arc;
 
 const FIRST_CHUNK: usize = 32;
 const LARGEST_CHUNK: usize = 1024;
 const CHUNK_BYTES: usize = 256 << 10;
 /// One column of a batch stays far below the 2 GiB that its 32-bit offsets reach.
 const BATCH_BYTES: usize = 64 << 20;
-
-#[derive(Clone)]
-pub enum Source {
-    Snapshot(engine::Snapshot),
-    Transaction(Arc<transaction::Shared>),
-}
 
 /// The arguments of `scan`, as they came from Python.
 pub struct Bounds<'a, 'py> {
@@ -191,11 +184,7 @@ impl Scan {
 
     fn open<'s>(&self, py: Python<'_>, inner: &Inner, state: &'s mut State) -> PyResult<&'s mut Cursor> {
         if state.cursor.is_none() {
-            let cursor = match &inner.source {
-                Source::Snapshot(snapshot) => snapshot.cursor(&inner.family, self.range.clone(), self.reverse),
-                Source::Transaction(shared) => shared.lock(py).cursor(&inner.family, self.range.clone(), self.reverse),
-            };
-            state.cursor = Some(cursor.or_raise()?);
+            state.cursor = Some(inner.source.cursor(py, &inner.family, self.range.clone(), self.reverse)?);
         }
         match &mut state.cursor {
             Some(cursor) => Ok(cursor),
@@ -232,14 +221,7 @@ impl Scan {
 
     fn total(&self, py: Python<'_>) -> PyResult<u64> {
         let inner = self.inner.get()?;
-        let counted = match &inner.source {
-            Source::Snapshot(snapshot) => {
-                progress::run(py, None, |progress| snapshot.count(&inner.family, &self.range, progress))?
-            }
-            Source::Transaction(shared) => {
-                shared.detached(py, |transaction| transaction.count(&inner.family, &self.range)).or_raise()?
-            }
-        };
+        let counted = inner.source.count(py, &inner.family, &self.range)?;
         Ok(self.limit.map_or(counted, |limit| counted.min(limit as u64)))
     }
 }
@@ -324,17 +306,11 @@ impl Scan {
         let found = if !RangeBounds::<[u8]>::contains(&inside, bytes) {
             None
         } else {
-            match &inner.source {
-                Source::Snapshot(snapshot) => py.detach(|| snapshot.get(&inner.family, bytes, <[u8]>::to_vec)),
-                Source::Transaction(shared) => {
-                    shared.detached(py, |transaction| transaction.get(&inner.family, bytes, <[u8]>::to_vec))
-                }
-            }
-            .or_raise()?
+            inner.source.get(py, &inner.family, bytes, <[u8]>::to_vec)?
         };
         match found {
             Some(value) => self.codecs.value.decode(py, &value),
-            None => Err(PyKeyError::new_err((key.clone().unbind(),))),
+            None => Err(view::absent(key)),
         }
     }
 
