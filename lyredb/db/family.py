@@ -48,4 +48,4 @@ class Family(_engine.Family[K, V], MutableSortedMapping[K, V]):
         return self._database.retry(lambda transaction: work(transaction.bind(self)))
 
     def __repr__(self) -> str:
-        return f"<lyredb.{type(self).__name__} {self.name!r} of {self._database.path!r}>"
+        return f"<lyredb.{type(self).__name__} {self._shown_name()} of {self._database.path!r}>"

@@ -16,12 +16,14 @@ from collections.abc import (
 from typing import Any, Protocol, TypeVar, cast, overload
 
 from lyredb._engine import Scan
+from lyredb.db.errors import ForkedError
 
 K = TypeVar("K")
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 T = TypeVar("T")
 R = TypeVar("R")
+Mutable = TypeVar("Mutable", bound="MutableSortedMapping[Any, Any]")
 
 _MISSING: Any = object()
 
@@ -74,6 +76,18 @@ class SortedMapping(Mapping[K, V]):
     """The reading half. The native class before it in a class's bases has the rest: get, [], in, len, scan."""
 
     __slots__ = ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the family."""
+
+    def _shown_name(self) -> str:
+        """For `repr`, which must not fail."""
+        try:
+            return repr(self.name)
+        except ForkedError:
+            return "of the parent process"
 
     @abstractmethod
     def scan(
@@ -224,6 +238,11 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         if named:
             other = [*(other.items() if isinstance(other, Mapping) else other), *named.items()]
         self.write_batch(other)
+
+    def __ior__(self: Mutable, other: Any) -> Mutable:
+        """`db |= other`, as with a dict: `update`."""
+        self.update(other)
+        return self
 
 
 def _take(records: MutableSortedMapping[K, V], key: K) -> V:

@@ -2,13 +2,13 @@
 
 use crate::codec::Kind;
 use crate::convert;
-use crate::error::OrRaise;
+use crate::error::{self, OrRaise};
 use crate::source::Source;
 use crate::view::View;
 use lyredb_engine as engine;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 pub fn multi_get<'py, V: View>(
     view: &V,
@@ -16,6 +16,9 @@ pub fn multi_get<'py, V: View>(
     default: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
     let py = keys.py();
+    if keys.is_instance_of::<PyBytes>() || keys.is_instance_of::<PyString>() {
+        return Err(error::wrong_type("keys", "an iterable of keys (get is for one)", keys));
+    }
     let default = default.unwrap_or_else(|| py.None().into_bound(py));
     match view.source()? {
         Source::Snapshot(snapshot) => from_snapshot(&snapshot, view, keys, &default),

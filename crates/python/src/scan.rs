@@ -124,6 +124,10 @@ struct Inner {
     state: Lock<State>,
 }
 
+/// A walk over a range of records, in key order or against it; an iterator.
+///
+/// A scan of a database or family sees what was there when it was made; one of a transaction, what was there when its
+/// first row was asked for. Threads may share one: each row goes to one of them.
 #[pyclass(frozen, generic, module = "lyredb._engine")]
 pub struct Scan {
     inner: Owned<Inner>,
@@ -314,25 +318,27 @@ impl Scan {
         }
     }
 
-    /// The same range, keys only: values are not even read.
+    /// The keys of the same range, from its beginning; values are not read.
     fn keys(&self) -> PyResult<Scan> {
         self.again(Columns::Keys)
     }
 
+    /// The values of the same range, from its beginning.
     fn values(&self) -> PyResult<Scan> {
         self.again(Columns::Values)
     }
 
+    /// The pairs of the same range, from its beginning.
     fn items(&self) -> PyResult<Scan> {
         self.again(Columns::Both)
     }
 
-    /// How many rows the scan has, from its beginning.
+    /// How many rows the whole scan has, wherever it is now.
     fn count(&self, py: Python<'_>) -> PyResult<u64> {
         self.total(py)
     }
 
-    /// Goes on from `key`, or from the next one in the scan's direction; forwards or backwards.
+    /// Goes on from `key` (or, if it is not there, the next one in the scan's direction), forwards or backwards.
     fn seek<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let this = slf.get();
         let inner = this.inner.get()?;
@@ -349,19 +355,29 @@ impl Scan {
         Ok(slf.clone())
     }
 
+    /// The rows not yet iterated over as a table with the columns "key" and "value" (those the scan has).
+    ///
+    /// Codec "str" and "json" give string columns, "int" int64, others binary: the bytes as stored.
+    /// Raises OverflowError when an int needs more than 64 bits.
     fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         helper(slf, "to_arrow")?.call1((slf,))
     }
 
+    /// The rows not yet iterated over as arrays: (keys, values), or one array for a scan of one of them.
+    ///
+    /// Codec "int" gives int64; "bytes" of one width w a `V{w}` array (`.view("S16")`, `.view("<f8")` read it as what
+    /// it is); all else an array of objects. Raises OverflowError when an int needs more than 64 bits.
     fn to_numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         helper(slf, "to_numpy")?.call1((slf,))
     }
 
+    /// The same as `to_arrow`, in record batches of up to `rows` rows and some 64 MiB, as they are asked for.
     #[pyo3(signature = (rows=65_536))]
     fn batches<'py>(slf: &Bound<'py, Self>, rows: usize) -> PyResult<Bound<'py, PyAny>> {
         helper(slf, "batches")?.call1((slf, rows))
     }
 
+    /// What a row is: "items", "keys" or "values".
     #[getter]
     fn columns(&self) -> &'static str {
         match self.columns {
@@ -371,6 +387,7 @@ impl Scan {
         }
     }
 
+    /// The names of the codecs of keys and of values.
     #[getter]
     fn codec_names(&self) -> (&str, &str) {
         (self.codecs.key.name(), self.codecs.value.name())
@@ -413,6 +430,15 @@ impl Scan {
         let keys = keys.map(|column| column_object(py, column)).transpose()?;
         let values = values.map(|column| column_object(py, column)).transpose()?;
         Ok(Some((count, keys, values).into_pyobject(py)?))
+    }
+
+    fn __repr__(&self) -> String {
+        let family = match self.inner.get() {
+            Ok(inner) => format!("{:?}", inner.family.name()),
+            Err(_) => "the parent process".into(),
+        };
+        let direction = if self.reverse { ", reverse" } else { "" };
+        format!("<lyredb.Scan of {family}: {}{direction}>", self.columns())
     }
 
     fn __reduce__(&self) -> PyResult<()> {
