@@ -214,18 +214,21 @@ class Transaction:
     def release(self, savepoint: int) -> None: ...
     def __reduce__(self) -> NoReturn: ...
 
-@disjoint_base
-class Family(Generic[_K, _V]):
-    def __new__(cls, engine: Engine, name: str, key: Codec, value: Codec) -> Self: ...
+# The two halves that the classes below have in common. At run time each class has these methods itself.
+
+class _View(Generic[_K, _V]):
     @property
     def name(self) -> str:
         """The name of the family."""
     @property
-    def key_codec(self) -> Codec: ...
+    def key_codec(self) -> Codec:
+        """How keys become bytes."""
     @property
-    def value_codec(self) -> Codec: ...
+    def value_codec(self) -> Codec:
+        """How values become bytes."""
     @overload
-    def get(self, key: _K | Buffer, default: None = None) -> _V | None: ...
+    def get(self, key: _K | Buffer, default: None = None) -> _V | None:
+        """The value of a key, or `default` when there is none."""
     @overload
     def get(self, key: _K | Buffer, default: _V) -> _V: ...
     @overload
@@ -261,136 +264,43 @@ class Family(Generic[_K, _V]):
         """
     def multi_get(self, keys: Iterable[_K | Buffer], default: Any = None) -> list[Any]:
         """The values of many keys, in their order; `default` for those that are absent."""
+    @classmethod
+    def __class_getitem__(cls, key: Any) -> Any: ...
+    def __reduce__(self) -> NoReturn: ...
+
+class _WritableView(_View[_K, _V]):
+    def put(self, key: _K | Buffer, value: _V | Buffer, *, ttl: _Seconds | None = None) -> None:
+        """Stores a value; `ttl`: seconds, or a timedelta, after which the record expires.
+
+        Raises TypeError, KeyTooLargeError, ValueTooLargeError, ReadOnlyError, ClosedError; OSError if the disk is full.
+        """
+    def delete(self, key: _K | Buffer) -> bool:
+        """Deletes a record; tells whether it was there."""
+    def __setitem__(self, key: _K | Buffer, value: _V | Buffer, /) -> None: ...
+    def __delitem__(self, key: _K | Buffer, /) -> None: ...
+    def delete_range(self, start: _K | Buffer | None = None, stop: _K | Buffer | None = None) -> int:
+        """Deletes the records from `start` up to, and without, `stop`, atomically; tells how many there were."""
+    def write_pairs(self, items: Any, *, ttl: _Seconds | None = None) -> None:
+        """What `write_batch` does with records that are Python objects."""
+    def write_columns(self, keys: Column, values: Column, *, ttl: _Seconds | None = None) -> None:
+        """What `write_batch` does with columns."""
+
+@disjoint_base
+class Family(_WritableView[_K, _V]):
+    """An ordered map of the database, at its newest."""
+
+    def __new__(cls, engine: Engine, name: str, key: Codec, value: Codec) -> Self: ...
     def time_to_live(self, key: _K | Buffer) -> float | None:
         """Seconds until a record expires; inf when it never does, None when there is no such record."""
-    def put(self, key: _K | Buffer, value: _V | Buffer, *, ttl: _Seconds | None = None) -> None:
-        """Stores a value; `ttl`: seconds, or a timedelta, after which the record expires.
-
-        Raises TypeError, KeyTooLargeError, ValueTooLargeError, ReadOnlyError, ClosedError; OSError if the disk is full.
-        """
-    def delete(self, key: _K | Buffer) -> bool:
-        """Deletes a record; tells whether it was there."""
-    def __setitem__(self, key: _K | Buffer, value: _V | Buffer, /) -> None: ...
-    def __delitem__(self, key: _K | Buffer, /) -> None: ...
-    def delete_range(self, start: _K | Buffer | None = None, stop: _K | Buffer | None = None) -> int:
-        """Deletes the records from `start` up to, and without, `stop`, atomically; tells how many there were."""
-    def write_pairs(self, items: Any, *, ttl: _Seconds | None = None) -> None: ...
-    def write_columns(self, keys: Column, values: Column, *, ttl: _Seconds | None = None) -> None: ...
-    @classmethod
-    def __class_getitem__(cls, key: Any) -> Any: ...
-    def __reduce__(self) -> NoReturn: ...
 
 @disjoint_base
-class SnapshotFamily(Generic[_K, _V]):
+class SnapshotFamily(_View[_K, _V]):
+    """A family as it was when the snapshot was taken."""
+
     def __new__(cls, snapshot: Snapshot, family: Family[_K, _V]) -> Self: ...
-    @property
-    def name(self) -> str:
-        """The name of the family."""
-    @property
-    def key_codec(self) -> Codec: ...
-    @property
-    def value_codec(self) -> Codec: ...
-    @overload
-    def get(self, key: _K | Buffer, default: None = None) -> _V | None: ...
-    @overload
-    def get(self, key: _K | Buffer, default: _V) -> _V: ...
-    @overload
-    def get(self, key: _K | Buffer, default: _T) -> _V | _T: ...
-    def __getitem__(self, key: _K | Buffer, /) -> _V: ...
-    def __contains__(self, key: object, /) -> bool: ...
-    def __len__(self) -> int:
-        """How many records there are. It counts them: O(n)."""
-    def __bool__(self) -> bool:
-        """Whether there are any. O(log n)."""
-    def __iter__(self) -> Scan[_K, _K, _V]: ...
-    def scan(
-        self,
-        start: _K | Buffer | None = None,
-        stop: _K | Buffer | None = None,
-        *,
-        prefix: _K | Buffer | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-        start_inclusive: bool = True,
-        stop_inclusive: bool = False,
-    ) -> Scan[tuple[_K, _V], _K, _V]:
-        """The records whose keys lie from `start` up to `stop`.
-
-        Args:
-            start: The lowest key, whatever the direction; None: no bound.
-            stop: The highest key, whatever the direction; None: no bound.
-            prefix: What the keys begin with: bytes, a str, or for tuple keys their first elements.
-            reverse: From the highest key to the lowest.
-            limit: At most so many rows.
-            start_inclusive: Whether `start` itself is in the range.
-            stop_inclusive: Whether `stop` itself is in the range.
-        """
-    def multi_get(self, keys: Iterable[_K | Buffer], default: Any = None) -> list[Any]:
-        """The values of many keys, in their order; `default` for those that are absent."""
-    @classmethod
-    def __class_getitem__(cls, key: Any) -> Any: ...
-    def __reduce__(self) -> NoReturn: ...
 
 @disjoint_base
-class TransactionFamily(Generic[_K, _V]):
+class TransactionFamily(_WritableView[_K, _V]):
+    """A family as a transaction sees it."""
+
     def __new__(cls, transaction: Transaction, family: Family[_K, _V]) -> Self: ...
-    @property
-    def name(self) -> str:
-        """The name of the family."""
-    @property
-    def key_codec(self) -> Codec: ...
-    @property
-    def value_codec(self) -> Codec: ...
-    @overload
-    def get(self, key: _K | Buffer, default: None = None) -> _V | None: ...
-    @overload
-    def get(self, key: _K | Buffer, default: _V) -> _V: ...
-    @overload
-    def get(self, key: _K | Buffer, default: _T) -> _V | _T: ...
-    def __getitem__(self, key: _K | Buffer, /) -> _V: ...
-    def __contains__(self, key: object, /) -> bool: ...
-    def __len__(self) -> int:
-        """How many records there are. It counts them: O(n)."""
-    def __bool__(self) -> bool:
-        """Whether there are any. O(log n)."""
-    def __iter__(self) -> Scan[_K, _K, _V]: ...
-    def scan(
-        self,
-        start: _K | Buffer | None = None,
-        stop: _K | Buffer | None = None,
-        *,
-        prefix: _K | Buffer | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-        start_inclusive: bool = True,
-        stop_inclusive: bool = False,
-    ) -> Scan[tuple[_K, _V], _K, _V]:
-        """The records whose keys lie from `start` up to `stop`.
-
-        Args:
-            start: The lowest key, whatever the direction; None: no bound.
-            stop: The highest key, whatever the direction; None: no bound.
-            prefix: What the keys begin with: bytes, a str, or for tuple keys their first elements.
-            reverse: From the highest key to the lowest.
-            limit: At most so many rows.
-            start_inclusive: Whether `start` itself is in the range.
-            stop_inclusive: Whether `stop` itself is in the range.
-        """
-    def multi_get(self, keys: Iterable[_K | Buffer], default: Any = None) -> list[Any]:
-        """The values of many keys, in their order; `default` for those that are absent."""
-    def put(self, key: _K | Buffer, value: _V | Buffer, *, ttl: _Seconds | None = None) -> None:
-        """Stores a value; `ttl`: seconds, or a timedelta, after which the record expires.
-
-        Raises TypeError, KeyTooLargeError, ValueTooLargeError, ReadOnlyError, ClosedError; OSError if the disk is full.
-        """
-    def delete(self, key: _K | Buffer) -> bool:
-        """Deletes a record; tells whether it was there."""
-    def __setitem__(self, key: _K | Buffer, value: _V | Buffer, /) -> None: ...
-    def __delitem__(self, key: _K | Buffer, /) -> None: ...
-    def delete_range(self, start: _K | Buffer | None = None, stop: _K | Buffer | None = None) -> int:
-        """Deletes the records from `start` up to, and without, `stop`, atomically; tells how many there were."""
-    def write_pairs(self, items: Any, *, ttl: _Seconds | None = None) -> None: ...
-    def write_columns(self, keys: Column, values: Column, *, ttl: _Seconds | None = None) -> None: ...
-    @classmethod
-    def __class_getitem__(cls, key: Any) -> Any: ...
-    def __reduce__(self) -> NoReturn: ...

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -27,6 +27,14 @@ EXIT_NO = 1
 EXIT_REFUSED = 3
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Codec(Protocol):
+    """A family's `key_codec` or `value_codec`."""
+
+    @property
+    def name(self) -> str: ...
+    def encode(self, value: Any) -> bytes: ...
 
 
 class _Size(click.ParamType[int]):
@@ -46,7 +54,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except lyredb.Error as error:
-            _refuse(ctx, error.message, error.suggestion)
+            _refuse(ctx, error.message, _SUGGESTIONS.get(type(error), error.suggestion))
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -69,6 +77,13 @@ def _family_option(function: Function) -> Function:
     option = click.option("--family", "-f", default=lyredb.DEFAULT_FAMILY, show_default=True, help="The family.")
     return option(function)
 
+
+# Where what the library suggests is Python.
+_SUGGESTIONS: dict[type[lyredb.Error], str] = {
+    lyredb.FamilyNotFoundError: "lyredb stats PATH shows the families there are",
+    lyredb.NotADatabaseError: "give the path of a database; for backup, a destination that is empty or does not exist",
+    lyredb.LockedError: "end the program that has it open",
+}
 
 _path_argument = click.argument("path", type=click.Path(path_type=Path))
 
@@ -244,11 +259,11 @@ def backup(path: Path, destination: Path, as_json: bool) -> None:
 def get(path: Path, key: str, family: str, as_json: bool) -> None:
     """Print the value of KEY. Exit code 1 if there is none.
 
-    A key is text, unless the family's keys are numbers or tuples: those are given as JSON.
+    A key is text, unless the family's keys are numbers or tuples: those are given as JSON: 7, '["x", 1]'.
     """
     with _opened(path) as database:
         records = database.existing_family(family)
-        value = records.get(_from_text(records.key_codec.name, key), _ABSENT)
+        value = records.get(_from_text(records.key_codec, key), _ABSENT)
     if value is _ABSENT:
         click.echo(f"lyredb: there is no key {key!r} in family {family!r}", err=True)
         sys.exit(EXIT_NO)
@@ -268,10 +283,13 @@ def get(path: Path, key: str, family: str, as_json: bool) -> None:
 @click.option("--ttl", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Expire after so long.")
 @_json_option
 def put(path: Path, key: str, value: str, *, family: str, ttl: float | None, as_json: bool) -> None:
-    """Store VALUE under KEY, in a database and a family that exist."""
+    """Store VALUE under KEY, in a database and a family that exist.
+
+    Both are text where the family's codec is bytes or str, and JSON otherwise: 7, '["x", 1]', '{"item": "harp"}'.
+    """
     with _opened(path, read_only=False) as database:
         records = database.existing_family(family)
-        records.put(_from_text(records.key_codec.name, key), _from_text(records.value_codec.name, value), ttl=ttl)
+        records.put(_from_text(records.key_codec, key), _from_text(records.value_codec, value), ttl=ttl)
     if as_json:
         _print_json({"key": key, "stored": True})
 
@@ -285,7 +303,7 @@ def delete(path: Path, key: str, family: str, as_json: bool) -> None:
     """Delete KEY. Exit code 1 if it was not there."""
     with _opened(path, read_only=False) as database:
         records = database.existing_family(family)
-        deleted = records.delete(_from_text(records.key_codec.name, key))
+        deleted = records.delete(_from_text(records.key_codec, key))
     if as_json:
         _print_json({"key": key, "deleted": deleted})
     elif not deleted:
@@ -296,7 +314,7 @@ def delete(path: Path, key: str, family: str, as_json: bool) -> None:
 
 @main.command()
 @_path_argument
-@click.option("--start", help="The first key.")
+@click.option("--start", help="The first key, as for get.")
 @click.option("--stop", help="The key to stop before.")
 @click.option("--prefix", help="Only keys that begin so.")
 @click.option("--reverse", is_flag=True, help="From the last key to the first.")
@@ -319,7 +337,9 @@ def scan(
     """Print records in the order of their keys. With --json, one object a line."""
     with _opened(path) as database:
         records = database.existing_family(family)
-        codec = records.key_codec.name
+        codec = records.key_codec
+        if prefix is not None and codec.name == "int":
+            raise click.UsageError("the family's keys are numbers, which have no prefixes: give --start and --stop")
         first, last, begin = (None if text is None else _from_text(codec, text) for text in (start, stop, prefix))
         for key, value in records.scan(first, last, prefix=begin, reverse=reverse, limit=limit or None):
             if as_json:
@@ -379,7 +399,10 @@ def _command_line() -> str:
 
 
 def _opened(path: Path, *, read_only: bool = True) -> lyredb.Database[Any, Any]:
-    return lyredb.open(path, create=False, read_only=read_only)
+    try:
+        return lyredb.open(path, create=False, read_only=read_only)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "there is no LyreDB database here", str(path)) from None
 
 
 def _folder_bytes(path: Path) -> int:
@@ -427,17 +450,28 @@ def _print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def _from_text(codec: str, text: str) -> Any:
+def _from_text(codec: _Codec, text: str) -> Any:
     """What a key or value given on the command line is for a family's codec."""
-    if codec == "bytes":
+    if codec.name == "bytes":
         return text.encode(errors="surrogateescape")
-    if codec == "str":
+    if codec.name == "str":
         return text
     try:
         found = json.loads(text)
     except ValueError:
-        raise click.UsageError(f"the family's codec is {codec!r}, so give JSON, not {text!r}") from None
-    return tuple(cast("list[Any]", found)) if codec == "tuple" and isinstance(found, list) else found
+        raise click.UsageError(f"the family's codec is {codec.name!r}, so give JSON, not {text!r}") from None
+    if codec.name == "tuple":
+        found = _as_tuple(found)
+    try:
+        codec.encode(found)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"{text} does not fit the family's codec {codec.name!r}: {error}") from None
+    return found
+
+
+def _as_tuple(found: Any) -> Any:
+    """JSON has lists where Python has tuples."""
+    return tuple(map(_as_tuple, cast("list[Any]", found))) if isinstance(found, list) else found
 
 
 def _plain(item: Any) -> Any:

@@ -185,3 +185,37 @@ def test_wrong_usage(shop: Path) -> None:
     assert run("get", shop).exit_code == 2
     assert run("get", shop, "not json", "-f", "orders").exit_code == 2
     assert run("demo", "--phase", "olpt").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", '{"a": 1}', "-f", "orders"),
+        ("get", "5", "-f", "orders"),
+        ("get", "5.5", "-f", "numbers"),
+        ("put", "5.5", "5", "-f", "numbers"),
+        ("delete", '"5"', "-f", "numbers"),
+        ("scan", "--prefix", "5", "-f", "numbers"),
+        ("scan", "--start", "[]", "-f", "numbers"),
+    ],
+)
+def test_json_that_does_not_fit_the_codec(shop: Path, arguments: tuple[str, ...]) -> None:
+    with lyredb.open(shop) as db:
+        db.family("numbers", key="int", value="msgpack")[5] = 5
+    command, *rest = arguments
+    result = run(command, shop, *rest)
+    assert result.exit_code == 2
+    assert "family's" in result.stderr
+
+
+def test_tuples_within_tuples(shop: Path) -> None:
+    with lyredb.open(shop) as db:
+        db.family("nested", key="tuple", value="str")["a", (1, 2)] = "found"
+    assert run("get", shop, '["a", [1, 2]]', "-f", "nested").stdout == "found\n"
+
+
+def test_what_to_do_is_said_for_the_shell(shop: Path, tmp_path: Path) -> None:
+    for result in (run("get", shop, "a", "-f", "none"), run("check", tmp_path / "none"), run("check", tmp_path)):
+        assert result.exit_code == 3
+        assert "db." not in result.stderr.replace(str(tmp_path), "")
+        assert "create=" not in result.stderr

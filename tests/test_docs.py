@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lyredb
+from lyredb import _engine
 from lyredb.presets import page
 
 ROOT = Path(__file__).parent.parent
@@ -69,3 +73,29 @@ def test_the_page_of_tunables_is_current() -> None:
 def test_links_between_files_lead_somewhere(file: Path) -> None:
     for target in LINK.findall(file.read_text()):
         assert (file.parent / target).exists(), f"{file.name} links to {target}"
+
+
+def stub_docstrings() -> Iterator[tuple[str, str, str]]:
+    """(class, member, docstring) of the native module's type stubs; a class of the stubs only counts for its heirs."""
+    tree = ast.parse((ROOT / "lyredb" / "_engine.pyi").read_text())
+    classes = {each.name: each for each in tree.body if isinstance(each, ast.ClassDef)}
+
+    def members(name: str) -> Iterator[tuple[str, str]]:
+        for base in classes[name].bases:
+            inherited = base.value if isinstance(base, ast.Subscript) else base
+            if isinstance(inherited, ast.Name) and inherited.id in classes:
+                yield from members(inherited.id)
+        for each in classes[name].body:
+            if isinstance(each, ast.FunctionDef) and (text := ast.get_docstring(each)):
+                yield each.name, text
+
+    for name in classes:
+        if not name.startswith("_"):
+            yield from ((name, member, text) for member, text in members(name) if not member.startswith("__"))
+
+
+def test_help_says_what_the_type_stubs_say() -> None:
+    documented = list(stub_docstrings())
+    assert ("Family", "scan") in {(kind, member) for kind, member, _ in documented}
+    for kind, member, text in documented:
+        assert inspect.getdoc(getattr(getattr(_engine, kind), member)) == text, f"{kind}.{member}"

@@ -294,6 +294,11 @@ def test_pickling_says_what_to_do(db: Any, act: Any) -> None:
             act(thing)
 
 
+def test_pickling_a_database_names_the_database(db: Any) -> None:
+    with pytest.raises(TypeError, match=r"cannot pickle a LyreDB database: send its path"):
+        pickle.dumps(db)
+
+
 def test_errors_pickle() -> None:
     error = lyredb.CorruptionError("bad", path="/x", offset=5)
     again = pickle.loads(pickle.dumps(error))
@@ -333,3 +338,85 @@ def test_backup(db: Any, tmp_path: Path) -> None:
         db.backup(tmp_path / "copy")
     with lyredb.open(tmp_path / "copy") as backup:
         assert dict(backup) == {b"k": b"v"}
+
+
+def test_wrong_types_say_which_codec_would_do(db: Any) -> None:
+    for act, hint in (
+        (lambda: db["k"], 'key="str"'),
+        (lambda: db.get(5), 'key="int"'),
+        (lambda: db.scan(prefix="k"), 'key="str"'),
+        (lambda: db.scan(("k", 1)), 'key="tuple"'),
+        (lambda: db.put(b"k", "text"), 'value="str"'),
+        (lambda: db.put(b"k", {"a": 1}), 'value="json"'),
+        (lambda: db[b"a":b"b"], "scan(start, stop)"),
+        (lambda: db.multi_get(b"key"), "get is for one"),
+        (lambda: db.multi_get("key"), "get is for one"),
+        (lambda: db.family(5), "name must be a str, not int"),
+        (lambda: db.family("f", preset=5), "a preset is given by its name"),
+    ):
+        with pytest.raises(TypeError) as error:
+            act()
+        assert hint in str(error.value)
+    assert not db
+
+
+def test_a_misspelt_argument_is_recognised(tmp_path: Path) -> None:
+    with pytest.raises(lyredb.ConfigError, match="did you mean 'read_only'"):
+        lyredb.open(tmp_path / "db", readonly=True)
+
+
+def test_times_out_of_range(db: Any) -> None:
+    for ttl, message in ((0, "positive"), (float("nan"), "positive"), (1e300, "too long: 1e300 seconds")):
+        with pytest.raises(ValueError, match=message):
+            db.put(b"k", b"v", ttl=ttl)
+    assert not db
+
+
+def test_what_the_system_said_is_told_once() -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        lyredb.open("")
+    assert "os error" not in str(error.value)
+
+
+def test_a_path_of_bytes(path: Path) -> None:
+    with lyredb.open(os.fsencode(path)) as db:
+        assert db.path == str(path)
+
+
+def test_reprs_say_what_state_a_thing_is_in(path: Path) -> None:
+    db = lyredb.open(path)
+    assert repr(db) == f"<lyredb.Database {str(path)!r}>"
+    family = db.family("f")
+    assert repr(family) == f"<lyredb.Family 'f' of {str(path)!r}>"
+    assert repr(family.scan(reverse=True).keys()) == '<lyredb.Scan of "f": keys, reverse>'
+    transaction, snapshot = db.transaction(), db.snapshot()
+    assert repr(transaction) == f"<lyredb.Transaction of {str(path)!r}, active>"
+    assert repr(transaction.savepoint()).startswith("<lyredb.Savepoint ")
+    assert repr(snapshot) == f"<lyredb.Snapshot of {str(path)!r}, version {snapshot.version}>"
+    transaction.rollback()
+    snapshot.close()
+    db.close()
+    assert repr(transaction).endswith(", ended>")
+    assert repr(snapshot).endswith(", closed>")
+    assert repr(db) == f"<lyredb.Database {str(path)!r}, closed>"
+    with lyredb.open(path, read_only=True) as db:
+        assert repr(db) == f"<lyredb.Database {str(path)!r}, read-only>"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_reprs_do_not_fail_in_a_forked_child(path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import lyredb, os, sys
+        db = lyredb.open(sys.argv[1])
+        family, transaction, snapshot, scan = db.family("f"), db.transaction(), db.snapshot(), db.scan()
+        things = [db, family, transaction, snapshot, scan, transaction.family("f"), snapshot.family("f"), db.keys()]
+        child = os.fork()
+        if child == 0:
+            print(*things, sep="\\n", flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    assert done.stdout.count("<lyredb.") == 8

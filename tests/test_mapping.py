@@ -51,6 +51,16 @@ def test_writes(db: Any) -> None:
     assert len(db) == 0
 
 
+def test_merging_in_place(filled: Any) -> None:
+    same = filled
+    filled |= {b"c": b"4", b"d": b"5"}
+    assert filled is same
+    assert dict(filled) == {**DATA, b"c": b"4", b"d": b"5"}
+    with filled.transaction() as t:
+        t |= [(b"e", b"6")]
+    assert filled[b"e"] == b"6"
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_bytes_like(db: Any, kind: Any) -> None:
     db[kind(b"key")] = kind(b"value")

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
+from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from lyredb import _engine
 from lyredb.db import codecs, settings
-from lyredb.db.errors import ConfigError, ConflictError, Error, FamilyExistsError, FamilyNotFoundError
+from lyredb.db.errors import ConfigError, ConflictError, Error, FamilyExistsError, FamilyNotFoundError, ForkedError
 from lyredb.db.family import Family
 from lyredb.db.progress import Progress, reporting
 from lyredb.db.snapshot import Snapshot
@@ -30,10 +30,13 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 Durability: TypeAlias = Literal["sync", "group", "async"]
-PathLike: TypeAlias = "str | os.PathLike[str]"
+PathLike: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 
 _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.1
+
+# Of `open`, beside tunables.
+_ARGUMENTS = ("preset", "durability", "memory_bytes", "read_only", "create", "key", "value")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,9 @@ class Database(Family[K, V]):
             ConfigError: A codec is another one than the family was made with, or a setting or preset is not known.
             ReadOnlyError: The database is open for reading only, and there is no such family.
         """
-        settings.check_names(tunables, scope="family")
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a family's name must be a str, not {type(name).__qualname__}")
+        settings.check_names(tunables, scope="family", arguments=("preset", "key", "value"))
         chosen = {**(settings.of_preset(preset, family_only=True) if preset else {}), **tunables}
         if name == _engine.DEFAULT_FAMILY and key is None and value is None:
             if chosen:
@@ -315,7 +320,7 @@ class Database(Family[K, V]):
             NotADatabaseError: `destination` is neither new nor empty.
         """
         with reporting(progress, "backup") as report:
-            self._engine.backup(os.fspath(destination), report)
+            self._engine.backup(os.fsdecode(destination), report)
 
     def check(self, *, progress: Progress = None) -> CheckReport:
         """Reads everything and tests every invariant; what is wrong is in the report, nothing is changed."""
@@ -366,8 +371,15 @@ class Database(Family[K, V]):
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        return self._engine.__reduce__()
+
     def __repr__(self) -> str:
-        return f"<lyredb.Database {self.path!r}>"
+        try:
+            state = ", closed" if self.closed else ", read-only" if self.read_only else ""
+        except ForkedError:
+            state = ", of the parent process"
+        return f"<lyredb.Database {self.path!r}{state}>"
 
 
 class _Identity(weakref.WeakValueDictionary[int, Database[Any, Any]]):
@@ -462,13 +474,15 @@ def open(
     chosen: dict[str, settings.Value] = dict(tunables)
     if memory_bytes is not None:
         chosen["memory_bytes"] = memory_bytes
-    settings.check_names(chosen)
+    settings.check_names(chosen, arguments=_ARGUMENTS)
     for codec, role in ((key, "key"), (value, "value")):
         if codec is not None:
             codecs.resolve(codec, role=role)
     if preset is not None:
         chosen = {**settings.of_preset(preset), **chosen}
-    engine = _engine.Engine(os.fspath(path), durability=durability, read_only=read_only, create=create, settings=chosen)
+    engine = _engine.Engine(
+        os.fsdecode(path), durability=durability, read_only=read_only, create=create, settings=chosen
+    )
     try:
         pair = _agreed(engine, _engine.DEFAULT_FAMILY, key, value)
         database: Database[Any, Any] = Database(engine, *pair)

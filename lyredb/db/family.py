@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyredb import _engine
 from lyredb.db import columns
@@ -13,9 +14,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
-T = TypeVar("T")
-
-_MISSING: Any = object()
+R = TypeVar("R")
 
 
 class Family(_engine.Family[K, V], MutableSortedMapping[K, V]):
@@ -45,43 +44,8 @@ class Family(_engine.Family[K, V], MutableSortedMapping[K, V]):
         """
         columns.write(self, items, ttl)
 
-    @overload
-    def pop(self, key: K) -> V: ...
-    @overload
-    def pop(self, key: K, default: V) -> V: ...
-    @overload
-    def pop(self, key: K, default: T) -> V | T: ...
-    def pop(self, key: K, default: Any = _MISSING) -> Any:
-        """Deletes a record and returns its value, or `default` when it is not there.
-
-        Raises:
-            KeyError: It is not there, and no default was given.
-        """
-        value = self._database.retry(lambda t: t.bind(self).pop(key, _MISSING))
-        if value is not _MISSING:
-            return value
-        if default is _MISSING:
-            raise KeyError(key)
-        return default
-
-    def popitem(self, *, index: int = -1) -> tuple[K, V]:
-        """Deletes a record, the last by default, and returns it. O(log n + |index|).
-
-        Raises:
-            KeyError: There is no record at `index`.
-        """
-        return self._database.retry(lambda t: t.bind(self).popitem(index=index))
-
-    @overload
-    def setdefault(self: Family[K, T | None], key: K, default: None = None, /) -> T | None: ...
-    @overload
-    def setdefault(self, key: K, default: V, /) -> V: ...
-    def setdefault(self, key: K, default: Any = None, /) -> Any:
-        """The value of a key, which is stored as `default` first if it is not there."""
-        value = self.get(key, _MISSING)
-        if value is not _MISSING:
-            return value
-        return self._database.retry(lambda t: t.bind(self).setdefault(key, default))
+    def _atomically(self, work: Callable[[MutableSortedMapping[K, V]], R]) -> R:
+        return self._database.retry(lambda transaction: work(transaction.bind(self)))
 
     def __repr__(self) -> str:
-        return f"<lyredb.{type(self).__name__} {self.name!r} of {self._database.path!r}>"
+        return f"<lyredb.{type(self).__name__} {self._shown_name()} of {self._database.path!r}>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import (
+    Callable,
     ItemsView,
     Iterable,
     Iterator,
@@ -15,11 +16,14 @@ from collections.abc import (
 from typing import Any, Protocol, TypeVar, cast, overload
 
 from lyredb._engine import Scan
+from lyredb.db.errors import ForkedError
 
 K = TypeVar("K")
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 T = TypeVar("T")
+R = TypeVar("R")
+Mutable = TypeVar("Mutable", bound="MutableSortedMapping[Any, Any]")
 
 _MISSING: Any = object()
 
@@ -72,6 +76,18 @@ class SortedMapping(Mapping[K, V]):
     """The reading half. The native class before it in a class's bases has the rest: get, [], in, len, scan."""
 
     __slots__ = ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the family."""
+
+    def _shown_name(self) -> str:
+        """For `repr`, which must not fail."""
+        try:
+            return repr(self.name)
+        except ForkedError:
+            return "of the parent process"
 
     @abstractmethod
     def scan(
@@ -168,6 +184,10 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
     def write_batch(self, items: Any, *, ttl: Any = None) -> None:
         """Stores many records; see `Family.write_batch`."""
 
+    def _atomically(self, work: Callable[[MutableSortedMapping[K, V]], R]) -> R:
+        """Runs what reads first and writes then, so that nobody else writes in between."""
+        return work(self)
+
     def clear(self) -> None:
         """Deletes all records, atomically."""
         self.delete_range()
@@ -184,9 +204,8 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         Raises:
             KeyError: It is not there, and no default was given.
         """
-        value = self.get(key, _MISSING)
+        value = self._atomically(lambda records: _take(records, key))
         if value is not _MISSING:
-            self.delete(key)
             return value
         if default is _MISSING:
             raise KeyError(key)
@@ -198,12 +217,7 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         Raises:
             KeyError: There is no record at `index`.
         """
-        try:
-            pair = self.peekitem(index)
-        except IndexError as error:
-            raise KeyError(str(error)) from None
-        self.delete(pair[0])
-        return pair
+        return self._atomically(lambda records: _take_at(records, index))
 
     @overload
     def setdefault(self: MutableSortedMapping[K, T | None], key: K, default: None = None, /) -> T | None: ...
@@ -214,8 +228,7 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         value = self.get(key, _MISSING)
         if value is not _MISSING:
             return value
-        self.put(key, default)
-        return default
+        return self._atomically(lambda records: _store_if_absent(records, key, default))
 
     def update(self, other: Any = (), /, **named: V) -> None:
         """Stores the pairs of a mapping or an iterable, all of them or none."""
@@ -225,3 +238,33 @@ class MutableSortedMapping(SortedMapping[K, V], MutableMapping[K, V]):
         if named:
             other = [*(other.items() if isinstance(other, Mapping) else other), *named.items()]
         self.write_batch(other)
+
+    def __ior__(self: Mutable, other: Any) -> Mutable:
+        """`db |= other`, as with a dict: `update`."""
+        self.update(other)
+        return self
+
+
+def _take(records: MutableSortedMapping[K, V], key: K) -> V:
+    """Deletes a record and returns its value, or `_MISSING`."""
+    value = records.get(key, _MISSING)
+    if value is not _MISSING:
+        records.delete(key)
+    return value
+
+
+def _take_at(records: MutableSortedMapping[K, V], index: int) -> tuple[K, V]:
+    try:
+        pair = records.peekitem(index)
+    except IndexError as error:
+        raise KeyError(str(error)) from None
+    records.delete(pair[0])
+    return pair
+
+
+def _store_if_absent(records: MutableSortedMapping[K, V], key: K, default: V) -> V:
+    value = records.get(key, _MISSING)
+    if value is not _MISSING:
+        return value
+    records.put(key, default)
+    return default

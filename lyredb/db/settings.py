@@ -15,8 +15,13 @@ Value: TypeAlias = "int | str"
 _SCOPES = {row["name"]: row["scope"] for row in _engine.tunables()}
 
 
-def check_names(names: Iterable[str], *, scope: str | None = None) -> None:
+def check_names(names: Iterable[str], *, scope: str | None = None, arguments: Iterable[str] = ()) -> None:
     """Refuses a name that the registry does not have, or, if `scope` is given, has elsewhere.
+
+    Args:
+        names: What to look up.
+        scope: "database" or "family".
+        arguments: What else the caller takes by name, and might have been meant.
 
     Raises:
         ConfigError: With the nearest name as its suggestion.
@@ -24,7 +29,7 @@ def check_names(names: Iterable[str], *, scope: str | None = None) -> None:
     for name in names:
         known = _SCOPES.get(name)
         if known is None:
-            near = difflib.get_close_matches(name, _SCOPES, n=1)
+            near = difflib.get_close_matches(name, [*_SCOPES, *arguments], n=1)
             raise ConfigError(
                 f"there is no tunable {name!r}",
                 suggestion=f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(sorted(_SCOPES))}",

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyredb import _engine
+from lyredb.db.errors import Error
 from lyredb.db.mapping import SortedMapping
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class SnapshotFamily(_engine.SnapshotFamily[K, V], SortedMapping[K, V]):
     __slots__ = ("__weakref__",)
 
     def __repr__(self) -> str:
-        return f"<lyredb.{type(self).__name__} {self.name!r}>"
+        return f"<lyredb.{type(self).__name__} {self._shown_name()}>"
 
 
 class Snapshot(SnapshotFamily[K, V]):
@@ -67,6 +68,13 @@ class Snapshot(SnapshotFamily[K, V]):
     def close(self) -> None:
         """Lets go of it. Scans begun before go on; other use raises ClosedError. May be called again."""
         self._native.close()
+
+    def __repr__(self) -> str:
+        try:
+            state = "closed" if self.closed else f"version {self.version}"
+        except Error as error:
+            state = type(error).__name__
+        return f"<lyredb.Snapshot of {self._database.path!r}, {state}>"
 
     def __enter__(self) -> Snapshot[K, V]:
         return self

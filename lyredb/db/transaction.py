@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyredb import _engine
 from lyredb.db import columns
+from lyredb.db.errors import ForkedError
 from lyredb.db.mapping import MutableSortedMapping
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class TransactionFamily(_engine.TransactionFamily[K, V], MutableSortedMapping[K,
         columns.write(self, items, ttl)
 
     def __repr__(self) -> str:
-        return f"<lyredb.{type(self).__name__} {self.name!r}>"
+        return f"<lyredb.{type(self).__name__} {self._shown_name()}>"
 
 
 class Savepoint:
@@ -54,6 +55,9 @@ class Savepoint:
             SavepointError: It was released before, or rolled back past.
         """
         self._native.release(self._id)
+
+    def __repr__(self) -> str:
+        return f"<lyredb.Savepoint {self._id}>"
 
     def __enter__(self) -> Savepoint:
         return self
@@ -128,6 +132,13 @@ class Transaction(TransactionFamily[K, V]):
     def savepoint(self) -> Savepoint:
         """A point to go back to with its `rollback()`."""
         return Savepoint(self._native)
+
+    def __repr__(self) -> str:
+        try:
+            state = "active" if self.active else "ended"
+        except ForkedError:
+            state = "of the parent process"
+        return f"<lyredb.Transaction of {self._database.path!r}, {state}>"
 
     def __enter__(self) -> Transaction[K, V]:
         return self

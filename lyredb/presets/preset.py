@@ -95,7 +95,10 @@ def load(name: str) -> Preset:
 
     Raises:
         ConfigError: There is none of that name; or its file asks for what the engine does not have.
+        TypeError: It is not a name.
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a preset is given by its name, a str, not {type(name).__qualname__}")
     if name not in _NAMES:
         near = difflib.get_close_matches(name, _NAMES, n=1)
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 use crate::codec::Kind;
 use crate::convert::SHORT;
-use crate::family::Codecs;
+use crate::view::Codecs;
 use crate::{error, number};
 use lyredb_engine as engine;
 use lyredb_engine::{Columns, Rows};

@@ -59,7 +59,7 @@ pub fn buffer<'a>(object: &'a Bound<'_, PyAny>, what: &str) -> PyResult<Encoded<
     const ACCEPTED: &str = "bytes, bytearray or memoryview";
     // Safety: asks whether the type has buffer functions, nothing more.
     if unsafe { ffi::PyObject_CheckBuffer(object.as_ptr()) } == 0 || object.cast::<PyString>().is_ok() {
-        return Err(error::wrong_type(what, ACCEPTED, object));
+        return Err(error::not_bytes(what, ACCEPTED, object));
     }
     let untyped = pyo3::buffer::PyUntypedBuffer::get(object)?;
     if !untyped.is_c_contiguous() {
@@ -92,11 +92,11 @@ pub fn seconds(object: Option<&Bound<'_, PyAny>>, what: &str) -> PyResult<Option
     } else {
         object.extract().map_err(|_| wrong())?
     };
-    let bad = || error::bad_value(format!("{what} must be a positive number of seconds, not {seconds}"));
     if seconds.is_nan() || seconds <= 0.0 {
-        return Err(bad());
+        return Err(error::bad_value(format!("{what} must be a positive number of seconds, not {seconds}")));
     }
-    Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| bad())
+    let too_long = |_| error::bad_value(format!("{what} is too long: {seconds:e} seconds"));
+    Duration::try_from_secs_f64(seconds).map(Some).map_err(too_long)
 }
 
 pub fn setting<'py>(py: Python<'py>, value: Value) -> PyResult<Bound<'py, PyAny>> {

@@ -4,7 +4,7 @@ use lyredb_engine::Error;
 use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyInt, PyList, PySlice, PyString, PyTuple, PyType};
 use std::io;
 use std::path::Path;
 
@@ -45,7 +45,8 @@ pub fn forked() -> PyErr {
 
 #[cold]
 pub fn ended(what: &str) -> PyErr {
-    raise("ClosedError", format!("the {what} is closed"), About::default())
+    let suggestion = Some("make a new one".into());
+    raise("ClosedError", format!("the {what} is closed"), About { suggestion, ..About::default() })
 }
 
 #[cold]
@@ -61,7 +62,32 @@ pub fn codec(message: String) -> PyErr {
 #[cold]
 pub fn wrong_type(what: &str, accepted: &str, given: &Bound<'_, PyAny>) -> PyErr {
     let name = given.get_type().qualname().map_or_else(|_| "?".into(), |name| name.to_string());
-    PyTypeError::new_err(format!("{what} must be {accepted}, not {name}"))
+    let hint = if given.is_instance_of::<PySlice>() { "; a range of keys is db.scan(start, stop)" } else { "" };
+    PyTypeError::new_err(format!("{what} must be {accepted}, not {name}{hint}"))
+}
+
+/// Something other than bytes in a family of bytes, which is what a family is unless it is told otherwise.
+#[cold]
+pub fn not_bytes(what: &str, accepted: &str, given: &Bound<'_, PyAny>) -> PyErr {
+    let role = match what {
+        "key" | "start" | "stop" | "prefix" => "key",
+        "value" => "value",
+        _ => return wrong_type(what, accepted, given),
+    };
+    let codec = if given.is_instance_of::<PyString>() {
+        "str"
+    } else if given.is_instance_of::<PyInt>() {
+        "int"
+    } else if given.is_instance_of::<PyTuple>() {
+        "tuple"
+    } else if role == "value" && (given.is_instance_of::<PyDict>() || given.is_instance_of::<PyList>()) {
+        "json"
+    } else {
+        return wrong_type(what, accepted, given);
+    };
+    let error = wrong_type(what, accepted, given);
+    let message = error.value(given.py());
+    PyTypeError::new_err(format!("{message}; make it bytes, or open the family with {role}=\"{codec}\""))
 }
 
 #[cold]
@@ -136,7 +162,10 @@ fn translate(error: Error) -> PyErr {
 /// Python picks FileNotFoundError, PermissionError, ... by the number.
 fn system(operation: &str, path: &Path, source: &io::Error) -> PyErr {
     let number = source.raw_os_error().unwrap_or_else(|| errno_of(source.kind()));
-    let text = format!("{operation}: {source}");
+    // The number stands before the text, and the standard library puts it behind it once more.
+    let said = source.to_string();
+    let said = said.strip_suffix(&format!(" (os error {number})")).unwrap_or(&said);
+    let text = format!("{operation}: {said}");
     if number == 0 {
         return PyOSError::new_err(format!("{text}: {}", path.display()));
     }

@@ -9,12 +9,16 @@ mod error;
 mod family;
 mod fork;
 mod lock;
+mod many;
 mod number;
+mod pairs;
 mod progress;
 mod scan;
 mod snapshot;
+mod source;
 mod transaction;
 mod tuple;
+mod view;
 
 use pyo3::prelude::*;
 

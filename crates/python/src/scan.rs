@@ -4,30 +4,23 @@
 use crate::arrow::{self, Memory, NativeBuffer};
 use crate::codec::PrefixEnd;
 use crate::error::{self, OrRaise};
-use crate::family::Codecs;
 use crate::fork::Owned;
 use crate::lock::{Guard, Lock};
-use crate::{progress, transaction};
+use crate::source::Source;
+use crate::view::{self, Codecs};
 use lyredb_engine as engine;
 use lyredb_engine::{Columns, Cursor, Fetched, Range, Rows};
-use pyo3::exceptions::{PyKeyError, PyOverflowError};
+use pyo3::exceptions::PyOverflowError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::ops::{Bound as End, RangeBounds};
-use std::sync::Arc;
 
 const FIRST_CHUNK: usize = 32;
 const LARGEST_CHUNK: usize = 1024;
 const CHUNK_BYTES: usize = 256 << 10;
 /// One column of a batch stays far below the 2 GiB that its 32-bit offsets reach.
 const BATCH_BYTES: usize = 64 << 20;
-
-#[derive(Clone)]
-pub enum Source {
-    Snapshot(engine::Snapshot),
-    Transaction(Arc<transaction::Shared>),
-}
 
 /// The arguments of `scan`, as they came from Python.
 pub struct Bounds<'a, 'py> {
@@ -131,6 +124,10 @@ struct Inner {
     state: Lock<State>,
 }
 
+/// A walk over a range of records, in key order or against it; an iterator.
+///
+/// A scan of a database or family sees what was there when it was made; one of a transaction, what was there when its
+/// first row was asked for. Threads may share one: each row goes to one of them.
 #[pyclass(frozen, generic, module = "lyredb._engine")]
 pub struct Scan {
     inner: Owned<Inner>,
@@ -191,11 +188,7 @@ impl Scan {
 
     fn open<'s>(&self, py: Python<'_>, inner: &Inner, state: &'s mut State) -> PyResult<&'s mut Cursor> {
         if state.cursor.is_none() {
-            let cursor = match &inner.source {
-                Source::Snapshot(snapshot) => snapshot.cursor(&inner.family, self.range.clone(), self.reverse),
-                Source::Transaction(shared) => shared.lock(py).cursor(&inner.family, self.range.clone(), self.reverse),
-            };
-            state.cursor = Some(cursor.or_raise()?);
+            state.cursor = Some(inner.source.cursor(py, &inner.family, self.range.clone(), self.reverse)?);
         }
         match &mut state.cursor {
             Some(cursor) => Ok(cursor),
@@ -232,14 +225,7 @@ impl Scan {
 
     fn total(&self, py: Python<'_>) -> PyResult<u64> {
         let inner = self.inner.get()?;
-        let counted = match &inner.source {
-            Source::Snapshot(snapshot) => {
-                progress::run(py, None, |progress| snapshot.count(&inner.family, &self.range, progress))?
-            }
-            Source::Transaction(shared) => {
-                shared.detached(py, |transaction| transaction.count(&inner.family, &self.range)).or_raise()?
-            }
-        };
+        let counted = inner.source.count(py, &inner.family, &self.range)?;
         Ok(self.limit.map_or(counted, |limit| counted.min(limit as u64)))
     }
 }
@@ -324,39 +310,35 @@ impl Scan {
         let found = if !RangeBounds::<[u8]>::contains(&inside, bytes) {
             None
         } else {
-            match &inner.source {
-                Source::Snapshot(snapshot) => py.detach(|| snapshot.get(&inner.family, bytes, <[u8]>::to_vec)),
-                Source::Transaction(shared) => {
-                    shared.detached(py, |transaction| transaction.get(&inner.family, bytes, <[u8]>::to_vec))
-                }
-            }
-            .or_raise()?
+            inner.source.get(py, &inner.family, bytes, <[u8]>::to_vec)?
         };
         match found {
             Some(value) => self.codecs.value.decode(py, &value),
-            None => Err(PyKeyError::new_err((key.clone().unbind(),))),
+            None => Err(view::absent(key)),
         }
     }
 
-    /// The same range, keys only: values are not even read.
+    /// The keys of the same range, from its beginning; values are not read.
     fn keys(&self) -> PyResult<Scan> {
         self.again(Columns::Keys)
     }
 
+    /// The values of the same range, from its beginning.
     fn values(&self) -> PyResult<Scan> {
         self.again(Columns::Values)
     }
 
+    /// The pairs of the same range, from its beginning.
     fn items(&self) -> PyResult<Scan> {
         self.again(Columns::Both)
     }
 
-    /// How many rows the scan has, from its beginning.
+    /// How many rows the whole scan has, wherever it is now.
     fn count(&self, py: Python<'_>) -> PyResult<u64> {
         self.total(py)
     }
 
-    /// Goes on from `key`, or from the next one in the scan's direction; forwards or backwards.
+    /// Goes on from `key` (or, if it is not there, the next one in the scan's direction), forwards or backwards.
     fn seek<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let this = slf.get();
         let inner = this.inner.get()?;
@@ -373,19 +355,29 @@ impl Scan {
         Ok(slf.clone())
     }
 
+    /// The rows not yet iterated over as a table with the columns "key" and "value" (those the scan has).
+    ///
+    /// Codec "str" and "json" give string columns, "int" int64, others binary: the bytes as stored.
+    /// Raises OverflowError when an int needs more than 64 bits.
     fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         helper(slf, "to_arrow")?.call1((slf,))
     }
 
+    /// The rows not yet iterated over as arrays: (keys, values), or one array for a scan of one of them.
+    ///
+    /// Codec "int" gives int64; "bytes" of one width w a `V{w}` array (`.view("S16")`, `.view("<f8")` read it as what
+    /// it is); all else an array of objects. Raises OverflowError when an int needs more than 64 bits.
     fn to_numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         helper(slf, "to_numpy")?.call1((slf,))
     }
 
+    /// The same as `to_arrow`, in record batches of up to `rows` rows and some 64 MiB, as they are asked for.
     #[pyo3(signature = (rows=65_536))]
     fn batches<'py>(slf: &Bound<'py, Self>, rows: usize) -> PyResult<Bound<'py, PyAny>> {
         helper(slf, "batches")?.call1((slf, rows))
     }
 
+    /// What a row is: "items", "keys" or "values".
     #[getter]
     fn columns(&self) -> &'static str {
         match self.columns {
@@ -395,6 +387,7 @@ impl Scan {
         }
     }
 
+    /// The names of the codecs of keys and of values.
     #[getter]
     fn codec_names(&self) -> (&str, &str) {
         (self.codecs.key.name(), self.codecs.value.name())
@@ -437,6 +430,15 @@ impl Scan {
         let keys = keys.map(|column| column_object(py, column)).transpose()?;
         let values = values.map(|column| column_object(py, column)).transpose()?;
         Ok(Some((count, keys, values).into_pyobject(py)?))
+    }
+
+    fn __repr__(&self) -> String {
+        let family = match self.inner.get() {
+            Ok(inner) => format!("{:?}", inner.family.name()),
+            Err(_) => "the parent process".into(),
+        };
+        let direction = if self.reverse { ", reverse" } else { "" };
+        format!("<lyredb.Scan of {family}: {}{direction}>", self.columns())
     }
 
     fn __reduce__(&self) -> PyResult<()> {
