@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy
+import pytest
+
 import lyredb
 
 
@@ -149,3 +152,40 @@ def test_the_gil_is_free_while_waiting(path: Any) -> None:
         stop.set()
         thread.join()
     assert computed < 5
+
+
+@pytest.mark.parametrize("change", ["put", "delete"])
+def test_a_change_behind_a_long_commit_of_another_family_lets_other_threads_run(db: Any, change: str) -> None:
+    rows = numpy.arange(400_000, dtype=numpy.int64)
+    small, large = db.family("small"), db.family("large", key="int", value="int")
+    small.update({b"%d" % at: b"v" for at in range(10_000)})
+    act = small.delete if change == "delete" else lambda key: small.put(key, b"w")
+    done = threading.Event()
+    ticks = 0
+    waits: list[tuple[float, int]] = []
+
+    def tick() -> None:
+        nonlocal ticks
+        while not done.is_set():
+            ticks += 1
+            time.sleep(0.0005)
+
+    def write() -> None:
+        for at in range(10_000):
+            if done.is_set():
+                return
+            begun, before = time.perf_counter(), ticks
+            act(b"%d" % at)
+            waits.append((time.perf_counter() - begun, ticks - before))
+            time.sleep(0.0005)
+
+    threads = [threading.Thread(target=tick), threading.Thread(target=write)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        large.write_batch((rows, rows))
+    done.set()
+    for thread in threads:
+        thread.join()
+    # One turn in 20 ms: a thread that held the GIL while it waited would leave them none.
+    assert all(meanwhile >= seconds // 0.02 for seconds, meanwhile in waits), max(waits)

@@ -129,7 +129,11 @@ impl Core {
     }
 
     fn log_append(&self, parts: &[&[u8]], wait: bool) -> Result<Option<Ticket>> {
-        if wait { self.log.append(parts).map(Some) } else { self.log.try_append(parts) }
+        if wait {
+            return self.log.append(parts).map(Some);
+        }
+        // A commit is seen after all before it: behind one that is still on its way, `settle` would wait for it.
+        self.log.try_append_if(parts, |last| self.versions.visible() == last)
     }
 
     /// The commit is in the trees: makes it durable if it has to be, and visible.

@@ -121,6 +121,11 @@ impl Log {
 
     /// As `append`; `Ok(None)`, and nothing appended, when it would have had to wait for the disk.
     pub fn try_append(&self, payload_parts: &[&[u8]]) -> Result<Option<Ticket>> {
+        self.try_append_if(payload_parts, |_| true)
+    }
+
+    /// As `try_append`; nothing is appended either unless `may` agrees, told the version of the last record before it.
+    pub fn try_append_if(&self, payload_parts: &[&[u8]], may: impl FnOnce(u64) -> bool) -> Result<Option<Ticket>> {
         let length = payload_parts.iter().map(|part| part.len()).sum();
         if length > MAX_RECORD_BYTES {
             return Err(Error::ValueTooLarge { length, limit: MAX_RECORD_BYTES });
@@ -129,7 +134,7 @@ impl Log {
         if tail.refusal.is_some() {
             return Err(refusal(&tail));
         }
-        if tail.is_full() || tail.stalled {
+        if tail.is_full() || tail.stalled || !may(tail.last_version()) {
             return Ok(None);
         }
         let before = tail.len_bytes();
