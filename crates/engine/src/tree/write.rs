@@ -126,7 +126,7 @@ impl Tree {
         path.page.prefetch();
         match path.page.leaf(guard) {
             Found::Hot(leaf) => {
-                leaf.delta_state().prefetch();
+                prefetch(ptr::without_provenance(leaf.address() as usize));
                 Ok(Place { path, leaf })
             }
             Found::Cold(_) => Err(path.page),
