@@ -142,7 +142,7 @@ impl Opening<'_> {
         let mut children = Vec::with_capacity(entries.len());
         for entry in entries {
             let page = self.page(&entry, level - 1)?;
-            children.push(Child { low: entry.low, page });
+            children.push(Child { low: entry.low.into(), page });
         }
         let image = build_inner(level as usize, &children);
         self.memory.add(image.bytes());

@@ -370,7 +370,7 @@ impl Cursor {
                 return Ok(None);
             }
             match next {
-                Some(key) => self.range.start = Bound::Included(key),
+                Some(key) => self.range.start = Bound::Included(key.into_vec()),
                 None => break,
             }
         }

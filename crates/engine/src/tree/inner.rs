@@ -13,6 +13,8 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
 
+use smallvec::SmallVec;
+
 use super::keys::{PIVOT_BLOCK, common_prefix, compare_prefix, head, lower_bound_by, search_from};
 use super::page::PageRef;
 
@@ -37,10 +39,13 @@ pub struct Inner<'g> {
     life: PhantomData<&'g ()>,
 }
 
+/// A key between two pages. Most are short, and a split copies all of a page's.
+pub type Separator = SmallVec<[u8; 24]>;
+
 /// A page and the lowest key it may hold (empty for the left-most of all).
 #[derive(Clone, Debug)]
 pub struct Child {
-    pub low: Vec<u8>,
+    pub low: Separator,
     pub page: *const PageRef,
 }
 
@@ -128,8 +133,10 @@ impl<'g> Inner<'g> {
     }
 
     /// The lowest key that child `index + 1` may hold.
-    pub fn separator(self, index: usize) -> Vec<u8> {
-        [self.prefix(), self.suffix(index)].concat()
+    pub fn separator(self, index: usize) -> Separator {
+        let mut separator = Separator::from_slice(self.prefix());
+        separator.extend_from_slice(self.suffix(index));
+        separator
     }
 
     /// Whether `key` stands below the separator after child `index`.
@@ -173,7 +180,7 @@ impl<'g> Inner<'g> {
     pub fn children(self, low: &[u8]) -> Vec<Child> {
         (0..self.count())
             .map(|index| Child {
-                low: if index == 0 { low.to_vec() } else { self.separator(index - 1) },
+                low: if index == 0 { Separator::from_slice(low) } else { self.separator(index - 1) },
                 page: self.child(index),
             })
             .collect()

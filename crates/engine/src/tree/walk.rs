@@ -25,10 +25,10 @@ impl Tree {
             let inner = page.inner(guard);
             let index = inner.find(key);
             if index > 0 {
-                low = inner.separator(index - 1);
+                low = inner.separator(index - 1).into_vec();
             }
             if index + 1 < inner.count() {
-                high = Some(inner.separator(index));
+                high = Some(inner.separator(index).into_vec());
             }
             page = inner.child(index);
         }
@@ -42,7 +42,8 @@ impl<'g> Bottom<'g> {
         match self.inner {
             None => vec![(Vec::new(), self.page)],
             Some(inner) => {
-                let low = |index: usize| if index == 0 { self.low.clone() } else { inner.separator(index - 1) };
+                let low =
+                    |index: usize| if index == 0 { self.low.clone() } else { inner.separator(index - 1).into_vec() };
                 (0..inner.count()).map(|index| (low(index), inner.child(index))).collect()
             }
         }

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::Tree;
 use super::blob;
 use super::gather::{Gathered, Horizon, gather, prune};
-use super::inner::{Child, Inner, build as build_inner};
+use super::inner::{Child, Inner, Separator, build as build_inner};
 use super::keys::{prefetch, separator};
 use super::leaf::{Leaf, OVERHEAD, build as build_leaf, cost, size as image_size};
 use super::page::{DIRTY, Found, PageRef, RETIRED};
@@ -74,9 +74,9 @@ impl Path<'_> {
     }
 
     /// The lowest key that the leaf may hold.
-    fn low(&self) -> Vec<u8> {
+    fn low(&self) -> Separator {
         let bound = self.steps.iter().rev().find(|step| step.index > 0);
-        bound.map_or_else(Vec::new, |step| step.inner.separator(step.index - 1))
+        bound.map_or_else(Separator::new, |step| step.inner.separator(step.index - 1))
     }
 }
 
@@ -231,7 +231,7 @@ impl Tree {
         writer.splits += 1;
         let target = self.around.settings.leaf_bytes();
         let pieces = divide(changes, image_size(changes), target, true);
-        let low = separator(last_key, changes[0].key).to_vec();
+        let low = Separator::from_slice(separator(last_key, changes[0].key));
         let mut pages = vec![Child { low: path.low(), page: ptr::from_ref(path.page) }];
         pages.extend(self.leaves(&[], changes, &pieces, low));
         let index = path.steps.last().map_or(0, |step| step.index);
@@ -301,14 +301,14 @@ impl Tree {
         }
     }
 
-    fn leaves(&self, prefix: &[u8], records: &[Record<'_>], pieces: &[Range<usize>], low: Vec<u8>) -> Vec<Child> {
+    fn leaves(&self, prefix: &[u8], records: &[Record<'_>], pieces: &[Range<usize>], low: Separator) -> Vec<Child> {
         let mut low = Some(low);
         pieces
             .iter()
             .map(|piece| {
                 let low = low.take().unwrap_or_else(|| {
                     let between = separator(records[piece.start - 1].key, records[piece.start].key);
-                    [prefix, between].concat()
+                    [prefix, between].into_iter().flatten().copied().collect()
                 });
                 let leaf = build_leaf(prefix, &records[piece.clone()]);
                 self.around.memory.grow(leaf.bytes());
@@ -517,10 +517,10 @@ impl Tree {
 }
 
 /// The lowest key of the last step's page.
-fn low_of(steps: &[Step<'_>]) -> Vec<u8> {
+fn low_of(steps: &[Step<'_>]) -> Separator {
     let above = &steps[..steps.len().saturating_sub(1)];
     let bound = above.iter().rev().find(|step| step.index > 0);
-    bound.map_or_else(Vec::new, |step| step.inner.separator(step.index - 1))
+    bound.map_or_else(Separator::new, |step| step.inner.separator(step.index - 1))
 }
 
 /// Whether all changes stand behind the base, as they do when keys only grow.
