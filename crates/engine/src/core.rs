@@ -106,8 +106,12 @@ impl Core {
 
     /// The newest version of everything is durable, the pages are written, the memory is given back.
     pub fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+        {
+            // Who changes the families looks under this lock whether it is closed, so none comes once we have seen all.
+            let _catalogue = self.catalogue.lock();
+            if self.closed.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
         }
         self.maintenance.stop();
         let families = self.all_families();

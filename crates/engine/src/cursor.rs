@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::family::{Family, FamilyCore};
+use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::snapshot::Snapshot;
 use crate::tree::{self, Columns, Fetched, Limit, Rows};
@@ -69,6 +70,7 @@ impl Cursor {
         rows: &mut Rows,
     ) -> Result<Fetched> {
         self.family.usable()?;
+        point(Point::ReadStarted);
         let limit = Limit { rows: limit, bytes: limit_bytes, may_block };
         let fetched = if self.overlay.is_empty() {
             self.tree.fetch(columns, limit, rows)?

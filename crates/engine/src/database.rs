@@ -10,9 +10,10 @@ use crate::core::{Core, Shared};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
+use crate::pause::{Point, point};
 use crate::report::{CheckReport, Stats};
 use crate::snapshot::{Progress, Snapshot};
-use crate::sync::Ordering;
+use crate::sync::{MutexGuard, Ordering};
 use crate::transaction::Transaction;
 use crate::tunables::{REGISTRY, Scope, Value};
 use crate::{Durability, backup, open};
@@ -100,8 +101,7 @@ impl Database {
 
     /// `settings` are pinned. Errors: `FamilyExists`, `Config`.
     pub fn create_family(&self, name: &str, settings: &[(String, Value)]) -> Result<Family> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let _catalogue = self.change_catalogue()?;
         if name.is_empty() || name.len() > 255 {
             return Err(Error::Config { name: "family".into(), why: "a family's name has 1 to 255 bytes".into() });
         }
@@ -120,8 +120,7 @@ impl Database {
     }
 
     pub fn drop_family(&self, name: &str) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let catalogue_lock = self.change_catalogue()?;
         let family = self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?;
         self.refuse_default(name)?;
         let mut catalogue = self.core.describe();
@@ -133,14 +132,13 @@ impl Database {
             self.core.families.write().remove(name);
             drop(writer);
         })?;
-        drop(_catalogue);
+        drop(catalogue_lock);
         self.core.checkpoint.lock().dropped.push(family);
         Ok(())
     }
 
     pub fn rename_family(&self, old: &str, new: &str) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let _catalogue = self.change_catalogue()?;
         let family = self.core.family(old).ok_or_else(|| Error::NoSuchFamily(old.into()))?;
         self.refuse_default(old)?;
         if self.core.family(new).is_some() {
@@ -154,6 +152,14 @@ impl Database {
             *family.name.write() = new.into();
             families.insert(new.into(), Arc::clone(&family));
         })
+    }
+
+    /// The lock under which the catalogue changes. `close` takes it too, so that what is open now stays so under it.
+    fn change_catalogue(&self) -> Result<MutexGuard<'_, ()>> {
+        let catalogue = self.core.catalogue.lock();
+        self.changeable()?;
+        point(Point::CatalogueLocked);
+        Ok(catalogue)
     }
 
     fn changeable(&self) -> Result<()> {
@@ -171,8 +177,7 @@ impl Database {
 
     /// A short text kept with a family for its user; `None` takes it away.
     pub fn set_note(&self, family: &str, note: Option<&str>) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let _catalogue = self.change_catalogue()?;
         let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;
         let note = note.map(str::to_string);
         let mut catalogue = self.core.describe();
@@ -198,8 +203,7 @@ impl Database {
 
     /// Sets and pins tunables, all or none. Without `family`, those of families are set for all families there are.
     pub fn configure(&self, family: Option<&str>, settings: &[(String, Value)]) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let _catalogue = self.change_catalogue()?;
         let targets = self.targets(family)?;
         let (own, theirs) = open::by_scope(settings, family.is_none());
         self.core.settings.validate(&own)?;
@@ -224,8 +228,7 @@ impl Database {
 
     /// Back to the defaults, and no longer pinned.
     pub fn reset(&self, family: Option<&str>, names: &[String]) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let _catalogue = self.change_catalogue()?;
         let targets = self.targets(family)?;
         let is_own = |name: &&String| {
             family.is_none()

@@ -9,6 +9,7 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::family::Family;
 use crate::mvcc::ActiveVersion;
+use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::tree::{self, AsOf};
 
@@ -55,6 +56,7 @@ impl Snapshot {
     /// Live records in the range. `progress` gets the records so far, twice.
     pub fn count(&self, family: &Family, range: &Range, progress: Progress<'_>) -> Result<u64> {
         family.core.usable()?;
+        point(Point::ReadStarted);
         let cursor = tree::Cursor::new(Arc::clone(&family.core.tree), self.version(), range.clone(), false);
         let count = cursor.count(&mut |done| progress(done, done))?.ok_or(Error::Interrupted)?;
         family.core.usable().map(|()| count)
