@@ -252,8 +252,10 @@ class Database(Family[K, V]):
     def configure(self, family: str | None = None, /, **tunables: settings.Value) -> None:
         """Changes settings, all of them or none; what is set here, automatic tuning leaves alone.
 
+        They last, and go before what was given to `lyredb.open`.
+
         Args:
-            family: Whose. None: of the database, or of every family there is.
+            family: Whose. None: of the database, and of all families, of now and of later, without a value of their own.
             **tunables: `lyredb tunables` lists them.
 
         Raises:
@@ -264,7 +266,17 @@ class Database(Family[K, V]):
         self._engine.configure(family, tunables)
 
     def reset(self, *names: str, family: str | None = None) -> None:
-        """Sets settings back to their defaults."""
+        """Takes back what `configure` set: what was given to `lyredb.open` holds again, or else the default.
+
+        Args:
+            *names: Of the settings.
+            family: Whose; what holds for the database then holds for it. None: of the database, and of all families
+                without a value of their own.
+
+        Raises:
+            ConfigError: A name is not one of the registry's.
+            FamilyNotFoundError: There is no such family.
+        """
         settings.check_names(names, scope=None if family is None else "family")
         self._engine.reset(family, list(names))
 
@@ -281,7 +293,7 @@ class Database(Family[K, V]):
 
         Args:
             name: One of `lyredb.presets`.
-            family: Whose; None: the database's and all families'.
+            family: Whose; None: the database's, and those of all families without a value of their own.
 
         Raises:
             ConfigError: There is no such preset.

@@ -93,9 +93,10 @@ const READS: [(&str, Read); 6] = [
         let fetched = cursor.fetch(Columns::Both, usize::MAX / 2, usize::MAX / 2, true, &mut rows)?;
         Ok((fetched, rows.len()) == (Fetched::Done, RECORDS as usize))
     }),
-    ("count", |family, snapshot| {
-        Ok(snapshot.count(family, &Range::default(), &mut |_, _| true)? == u64::from(RECORDS))
-    }),
+    (
+        "count",
+        |family, snapshot| Ok(snapshot.count(family, &Range::default(), &mut |_, _| true)? == u64::from(RECORDS)),
+    ),
     ("time to live", |family, _| Ok(family.time_to_live(&7u32.to_be_bytes())? == Some(None))),
 ];
 
