@@ -200,7 +200,8 @@ class Database(Family[K, V]):
 
         Args:
             serializable: Also fail with ConflictError if another transaction changed what this one read.
-            timeout: Seconds after which any use of it rolls it back and fails.
+            timeout: Seconds after which any use of it rolls it back and fails, scans that began before included. What it
+                holds of the past is given up then, even if it is never used again.
         """
         return Transaction(self, self._engine.begin(serializable, timeout))
 

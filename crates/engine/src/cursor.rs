@@ -60,7 +60,7 @@ impl Cursor {
     }
 
     /// Appends up to `limit` rows of together about `limit_bytes` bytes. Without `may_block` it stops before a page
-    /// that is not in memory.
+    /// that is not in memory. After an error, what was appended does not count.
     pub fn fetch(
         &mut self,
         columns: Columns,
@@ -79,6 +79,7 @@ impl Cursor {
         };
         // An end may be that of a tree which was emptied by `close` meanwhile.
         self.family.usable()?;
+        self.snapshot.held()?;
         Ok(fetched)
     }
 

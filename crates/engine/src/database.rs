@@ -236,7 +236,8 @@ impl Database {
         Ok(Snapshot::take(&self.core))
     }
 
-    /// With `serializable`, commit fails also when something the transaction read has changed.
+    /// With `serializable`, commit fails also when something the transaction read has changed. After `timeout` its
+    /// snapshot is given up, and its next use, or that of one of its cursors, gets `Error::TimedOut`.
     pub fn begin(&self, serializable: bool, timeout: Option<Duration>) -> Result<Transaction> {
         self.core.open_check()?;
         Ok(Transaction::begin(&self.core, serializable, timeout))

@@ -7,19 +7,18 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[path = "common/stop.rs"]
+mod stop;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lyredb_engine::disk::MemoryDisk;
-use lyredb_engine::pause::{Point, hook};
+use lyredb_engine::pause::Point;
 use lyredb_engine::{Batch, Columns, Database, Error, Family, Fetched, Options, Range, Resident, Rows, Snapshot};
+use stop::Stop;
 
 const RECORDS: u32 = 2_000;
-/// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn filled(disk: &MemoryDisk) -> Database {
     let database = common::open(disk, &Options::default());
@@ -30,46 +29,6 @@ fn filled(disk: &MemoryDisk) -> Database {
     }
     database.write(batch).expect("a batch");
     database
-}
-
-/// Stops the first thread that comes to a point, until it is let go. One at a time, as there is one hook.
-struct Stop {
-    reached: Receiver<()>,
-    gate: Option<Sender<()>>,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Stop {
-    fn at(wanted: Point) -> Stop {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let (reaching, reached) = channel();
-        let (gate, closed) = channel::<()>();
-        let (first, closed) = (AtomicBool::new(true), Mutex::new(closed));
-        hook::install(Some(Arc::new(move |point| {
-            if point == wanted && first.swap(false, Ordering::Relaxed) {
-                reaching.send(()).expect("the test waits for it");
-                // An error is what ends it: nobody ever sends.
-                let _ = closed.lock().expect("no panic").recv();
-            }
-        })));
-        Stop { reached, gate: Some(gate), _turn: turn }
-    }
-
-    fn wait(&self) {
-        self.reached.recv_timeout(PATIENCE).expect("somebody comes to the point");
-    }
-
-    fn let_go(&mut self) {
-        self.gate = None;
-    }
-}
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.let_go();
-        hook::install(None);
-    }
 }
 
 /// Reads something that is there; whether all of it was found.
@@ -109,7 +68,7 @@ fn readers_never_take_a_closed_database_for_an_empty_one() {
         let snapshot = database.snapshot().expect("a snapshot");
         assert!(read(&family, &snapshot).expect(name), "{name} finds what is there");
         let mut stop = Stop::at(Point::ReadStarted);
-        let reader = thread::spawn(move || read(&family, &snapshot));
+        let reader = stop.spawn(move || read(&family, &snapshot));
         stop.wait();
         // The reader has seen it open, and will look into the tree when there is nothing left in it.
         database.close().expect("closes");
@@ -129,7 +88,7 @@ fn a_family_that_is_made_while_the_database_closes_is_closed_too_and_lasts() {
     let mut stop = Stop::at(Point::CatalogueLocked);
     let maker = {
         let database = database.clone();
-        thread::spawn(move || database.create_family("late", &[]))
+        stop.spawn(move || database.create_family("late", &[]))
     };
     stop.wait();
     let closer = {
