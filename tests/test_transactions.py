@@ -168,9 +168,10 @@ def test_timeout(db: Any) -> None:
 
 
 def test_a_forgotten_transaction_is_given_up(db: Any) -> None:
-    db[b"a"] = b"1"
-    t = db.transaction(timeout=0.05)
+    db.update({bytes([at]): b"1" for at in range(200)})
+    t = db.transaction(timeout=0.5)
     scan = iter(t)
+    assert next(scan) == bytes([0])
     began = db.stats().database["oldest_snapshot_version"]
     db[b"a"] = b"2"
     late = time.monotonic() + 30
@@ -178,7 +179,7 @@ def test_a_forgotten_transaction_is_given_up(db: Any) -> None:
         assert time.monotonic() < late
         time.sleep(0.01)
     with pytest.raises(lyredb.TransactionTimeoutError):
-        next(scan)
+        list(scan)
     with pytest.raises(lyredb.TransactionTimeoutError):
         t.get(b"a")
 
