@@ -200,8 +200,8 @@ class Database(Family[K, V]):
 
         Args:
             serializable: Also fail with ConflictError if another transaction changed what this one read.
-            timeout: Seconds after which any use of it rolls it back and fails, scans that began before included. What it
-                holds of the past is given up then, even if it is never used again.
+            timeout: Seconds after which any use of it rolls it back and fails, scans that began before included. Even
+                if it is never used again, it then gives up what it holds of the past.
         """
         return Transaction(self, self._engine.begin(serializable, timeout))
 
@@ -256,7 +256,7 @@ class Database(Family[K, V]):
         They last, and go before what was given to `lyredb.open`.
 
         Args:
-            family: Whose. None: of the database, and of all families, of now and of later, without a value of their own.
+            family: Whose. None: of the database, and of all families, of now and of later, that set none themselves.
             **tunables: `lyredb tunables` lists them.
 
         Raises:
