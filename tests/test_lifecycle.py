@@ -80,6 +80,23 @@ def test_configure(path: Path) -> None:
         family[b"k"] = b"v"
 
 
+def test_configure_without_a_family_is_for_all_of_now_and_of_later(path: Path) -> None:
+    with lyredb.open(path, leaf_bytes=4096) as db:
+        db.family("before")
+        db.family("own", leaf_bytes=2048)
+        db.configure(leaf_bytes=16384)
+        db.family("after")
+        assert [db.settings(name)["leaf_bytes"] for name in ("before", "own", "after")] == [16384, 2048, 16384]
+        db.reset("leaf_bytes", family="own")
+        assert db.settings("own")["leaf_bytes"] == 16384
+        db.reset("leaf_bytes")
+        assert db.settings("before")["leaf_bytes"] == 4096
+        db.configure(leaf_bytes=16384)
+    with lyredb.open(path) as db:
+        db.family("later")
+        assert [db.settings(name)["leaf_bytes"] for name in ("default", "later")] == [16384, 16384]
+
+
 def test_dropped_without_close_keeps_the_data(path: Path) -> None:
     db = lyredb.open(path)
     db[b"k"] = b"v"

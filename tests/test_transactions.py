@@ -167,6 +167,23 @@ def test_timeout(db: Any) -> None:
     assert not db
 
 
+def test_a_forgotten_transaction_is_given_up(db: Any) -> None:
+    db.update({bytes([at]): b"1" for at in range(200)})
+    t = db.transaction(timeout=0.5)
+    scan = iter(t)
+    assert next(scan) == bytes([0])
+    began = db.stats().database["oldest_snapshot_version"]
+    db[b"a"] = b"2"
+    late = time.monotonic() + 30
+    while db.stats().database["oldest_snapshot_version"] == began:
+        assert time.monotonic() < late
+        time.sleep(0.01)
+    with pytest.raises(lyredb.TransactionTimeoutError):
+        list(scan)
+    with pytest.raises(lyredb.TransactionTimeoutError):
+        t.get(b"a")
+
+
 def test_retry_counts_correctly(db: Any) -> None:
     counter = db.family("counter", key="str", value="int")
     counter["n"] = 0

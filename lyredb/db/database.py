@@ -205,7 +205,8 @@ class Database(Family[K, V]):
 
         Args:
             serializable: Also fail with ConflictError if another transaction changed what this one read.
-            timeout: Seconds after which any use of it rolls it back and fails.
+            timeout: Seconds after which any use of it rolls it back and fails, scans that began before included. Even
+                if it is never used again, it then gives up what it holds of the past.
         """
         return Transaction(self, self._engine.begin(serializable, timeout))
 
@@ -257,8 +258,10 @@ class Database(Family[K, V]):
     def configure(self, family: str | None = None, /, **tunables: settings.Value) -> None:
         """Changes settings, all of them or none; what is set here, automatic tuning leaves alone.
 
+        They last, and go before what was given to `lyredb.open`.
+
         Args:
-            family: Whose. None: of the database, or of every family there is.
+            family: Whose. None: of the database, and of all families, of now and of later, that set none themselves.
             **tunables: `lyredb tunables` lists them.
 
         Raises:
@@ -269,7 +272,17 @@ class Database(Family[K, V]):
         self._engine.configure(family, tunables)
 
     def reset(self, *names: str, family: str | None = None) -> None:
-        """Sets settings back to their defaults."""
+        """Takes back what `configure` set: what was given to `lyredb.open` holds again, or else the default.
+
+        Args:
+            *names: Of the settings.
+            family: Whose; what holds for the database then holds for it. None: of the database, and of all families
+                without a value of their own.
+
+        Raises:
+            ConfigError: A name is not one of the registry's.
+            FamilyNotFoundError: There is no such family.
+        """
         settings.check_names(names, scope=None if family is None else "family")
         self._engine.reset(family, list(names))
 
@@ -286,7 +299,7 @@ class Database(Family[K, V]):
 
         Args:
             name: One of `lyredb.presets`.
-            family: Whose; None: the database's and all families'.
+            family: Whose; None: the database's, and those of all families without a value of their own.
 
         Raises:
             ConfigError: There is no such preset.

@@ -19,8 +19,17 @@ _HEAD = """\
 <!-- Made by `make docs` from the engine's registry and the preset files; edit those instead. -->
 
 Every knob of the engine is declared once, in its registry. A *database* setting is one for the whole database, a
-*family* setting one for each family; given to `lyredb.open` or to `db.configure` without a family, the latter is the
-families' default.
+*family* setting one for each family. Of what may have been set, the first of these is in force:
+
+1. for a family, its own: given to `db.family` or to `db.configure` with its name, and kept in the database;
+2. what was given to `db.configure` without a family since the database was opened, kept too: a family setting then
+   holds for all families that have no value of their own, those made later included;
+3. what was given to `lyredb.open`, until the database is closed;
+4. what `db.configure` was given without a family in earlier openings;
+5. the default.
+
+So what was said last for the whole database goes first there. `db.reset` takes back what `db.configure` set for the
+same family, or for none, and what comes next in the list is in force again.
 
 ```python
 import lyredb

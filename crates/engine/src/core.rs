@@ -23,7 +23,7 @@ use crate::page_tree::Opened;
 use crate::pagefile::PageFile;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 use crate::tree::{Surroundings, Tree};
-use crate::tunables::{Scope, Settings, Value};
+use crate::tunables::Settings;
 
 pub struct Core {
     pub path: PathBuf,
@@ -36,8 +36,6 @@ pub struct Core {
     pub pages: Arc<PageFile>,
     pub log: Log,
     pub settings: Arc<Settings>,
-    /// Family settings for families that do not set their own; as `open` was told.
-    pub family_defaults: Vec<(String, Value)>,
     pub families: RwLock<BTreeMap<String, Arc<FamilyCore>>>,
     pub next_id: AtomicU64,
     /// Held while families come, go or change their names, and by checkpoints, which write that down.
@@ -78,7 +76,7 @@ impl Core {
             memory: &self.memory,
             clock: &self.clock,
             path: &self.path,
-            defaults: &self.family_defaults,
+            settings: &self.settings,
         };
         make.family(entry, None).map(Arc::new)
     }
@@ -106,8 +104,12 @@ impl Core {
 
     /// The newest version of everything is durable, the pages are written, the memory is given back.
     pub fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+        {
+            // Who changes the families looks under this lock whether it is closed, so none comes once we have seen all.
+            let _catalogue = self.catalogue.lock();
+            if self.closed.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
         }
         self.maintenance.stop();
         let families = self.all_families();
@@ -156,14 +158,13 @@ pub struct FamilyMaker<'a> {
     pub memory: &'a Arc<Memory>,
     pub clock: &'a Clock,
     pub path: &'a PathBuf,
-    pub defaults: &'a [(String, Value)],
+    pub settings: &'a Arc<Settings>,
 }
 
 impl FamilyMaker<'_> {
     pub fn family(&self, entry: &FamilyEntry, opened: Option<Opened>) -> Result<FamilyCore> {
-        let settings = Arc::new(Settings::new(Scope::Family));
-        settings.set_for_now(self.defaults)?;
-        settings.set(&entry.settings)?;
+        let settings = Arc::new(Settings::of_family(self.settings));
+        settings.keep(&entry.settings)?;
         let counters = Arc::new(FamilyCounters::default());
         let around = Surroundings {
             versions: Arc::clone(self.versions),

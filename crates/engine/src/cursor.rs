@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::family::{Family, FamilyCore};
+use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::snapshot::Snapshot;
 use crate::tree::{self, Columns, Fetched, Limit, Rows};
@@ -59,7 +60,7 @@ impl Cursor {
     }
 
     /// Appends up to `limit` rows of together about `limit_bytes` bytes. Without `may_block` it stops before a page
-    /// that is not in memory.
+    /// that is not in memory. After an error, what was appended does not count.
     pub fn fetch(
         &mut self,
         columns: Columns,
@@ -69,6 +70,7 @@ impl Cursor {
         rows: &mut Rows,
     ) -> Result<Fetched> {
         self.family.usable()?;
+        point(Point::ReadStarted);
         let limit = Limit { rows: limit, bytes: limit_bytes, may_block };
         let fetched = if self.overlay.is_empty() {
             self.tree.fetch(columns, limit, rows)?
@@ -77,6 +79,7 @@ impl Cursor {
         };
         // An end may be that of a tree which was emptied by `close` meanwhile.
         self.family.usable()?;
+        self.snapshot.held()?;
         Ok(fetched)
     }
 

@@ -10,11 +10,12 @@ use crate::core::{Core, Shared};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
+use crate::pause::{Point, point};
 use crate::report::{CheckReport, Stats};
 use crate::snapshot::{Progress, Snapshot};
-use crate::sync::Ordering;
+use crate::sync::{MutexGuard, Ordering};
 use crate::transaction::Transaction;
-use crate::tunables::{REGISTRY, Scope, Value};
+use crate::tunables::{Settings, Value};
 use crate::{Durability, backup, open};
 
 pub const DEFAULT_FAMILY: &str = "default";
@@ -26,7 +27,7 @@ pub struct Options {
     pub read_only: bool,
     /// Make the database if there is none.
     pub create: bool,
-    /// Tunables for this opening, by name: of the database, and for all families that do not set their own.
+    /// Tunables for this opening, by name: of the database, and for all families that have no value of their own.
     pub settings: Vec<(String, Value)>,
     pub clock: crate::Clock,
 }
@@ -100,8 +101,7 @@ impl Database {
 
     /// `settings` are pinned. Errors: `FamilyExists`, `Config`.
     pub fn create_family(&self, name: &str, settings: &[(String, Value)]) -> Result<Family> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let _catalogue = self.change_catalogue()?;
         if name.is_empty() || name.len() > 255 {
             return Err(Error::Config { name: "family".into(), why: "a family's name has 1 to 255 bytes".into() });
         }
@@ -120,8 +120,7 @@ impl Database {
     }
 
     pub fn drop_family(&self, name: &str) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let catalogue_lock = self.change_catalogue()?;
         let family = self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?;
         self.refuse_default(name)?;
         let mut catalogue = self.core.describe();
@@ -133,14 +132,13 @@ impl Database {
             self.core.families.write().remove(name);
             drop(writer);
         })?;
-        drop(_catalogue);
+        drop(catalogue_lock);
         self.core.checkpoint.lock().dropped.push(family);
         Ok(())
     }
 
     pub fn rename_family(&self, old: &str, new: &str) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let _catalogue = self.change_catalogue()?;
         let family = self.core.family(old).ok_or_else(|| Error::NoSuchFamily(old.into()))?;
         self.refuse_default(old)?;
         if self.core.family(new).is_some() {
@@ -154,6 +152,14 @@ impl Database {
             *family.name.write() = new.into();
             families.insert(new.into(), Arc::clone(&family));
         })
+    }
+
+    /// The lock under which the catalogue changes. `close` takes it too, so that what is open now stays so under it.
+    fn change_catalogue(&self) -> Result<MutexGuard<'_, ()>> {
+        let catalogue = self.core.catalogue.lock();
+        self.changeable()?;
+        point(Point::CatalogueLocked);
+        Ok(catalogue)
     }
 
     fn changeable(&self) -> Result<()> {
@@ -171,8 +177,7 @@ impl Database {
 
     /// A short text kept with a family for its user; `None` takes it away.
     pub fn set_note(&self, family: &str, note: Option<&str>) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
+        let _catalogue = self.change_catalogue()?;
         let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;
         let note = note.map(str::to_string);
         let mut catalogue = self.core.describe();
@@ -188,65 +193,42 @@ impl Database {
         Ok(note)
     }
 
-    /// Splits what concerns the database from what concerns families.
-    fn targets(&self, family: Option<&str>) -> Result<Vec<Arc<FamilyCore>>> {
-        match family {
-            Some(name) => Ok(vec![self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?]),
-            None => Ok(self.core.all_families()),
-        }
+    /// The database's without `family`.
+    fn settings_of(&self, family: Option<&str>) -> Result<Arc<Settings>> {
+        let Some(name) = family else { return Ok(Arc::clone(&self.core.settings)) };
+        let family = self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?;
+        Ok(Arc::clone(&family.settings))
     }
 
-    /// Sets and pins tunables, all or none. Without `family`, those of families are set for all families there are.
+    /// Sets and pins tunables, all or none. Without `family`, those of families are set for all families, of now and of
+    /// later, that have no value of their own.
     pub fn configure(&self, family: Option<&str>, settings: &[(String, Value)]) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
-        let targets = self.targets(family)?;
-        let (own, theirs) = open::by_scope(settings, family.is_none());
-        self.core.settings.validate(&own)?;
-        targets.iter().try_for_each(|target| target.settings.validate(&theirs))?;
-        self.change_settings(&targets, || {
-            self.core.settings.set(&own)?;
-            targets.iter().try_for_each(|target| target.settings.set(&theirs))
-        })
+        self.change_settings(family, |target| target.set(settings))
     }
 
-    /// Makes the changes and writes them down; if either fails, all is as it was.
-    fn change_settings(&self, targets: &[Arc<FamilyCore>], change: impl FnOnce() -> Result<()>) -> Result<()> {
-        let all = || std::iter::once(&self.core.settings).chain(targets.iter().map(|target| &target.settings));
-        let before: Vec<Vec<u64>> = all().map(|settings| settings.copy()).collect();
-        let done = change().and_then(|()| self.core.log_catalogue(&self.core.describe(), || ()));
+    /// Makes the change and writes it down; if either fails, all is as it was.
+    fn change_settings(&self, family: Option<&str>, change: impl FnOnce(&Settings) -> Result<()>) -> Result<()> {
+        let _catalogue = self.change_catalogue()?;
+        let target = self.settings_of(family)?;
+        let before = target.copy();
+        let done = change(&target).and_then(|()| self.core.log_catalogue(&self.core.describe(), || ()));
         if done.is_err() {
-            all().zip(&before).for_each(|(settings, copy)| settings.restore(copy));
+            target.restore(before);
         }
         self.core.settings_changed();
         done
     }
 
-    /// Back to the defaults, and no longer pinned.
+    /// Takes back what `configure` set for the same `family`: what `open` was given holds again, or else the default;
+    /// for a family, what holds for the database.
     pub fn reset(&self, family: Option<&str>, names: &[String]) -> Result<()> {
-        let _catalogue = self.core.catalogue.lock();
-        self.changeable()?;
-        let targets = self.targets(family)?;
-        let is_own = |name: &&String| {
-            family.is_none()
-                && REGISTRY.iter().any(|tunable| tunable.name == **name && tunable.scope == Scope::Database)
-        };
-        let (own, theirs): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| is_own(name));
-        let owned = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<_>>();
-        let (own, theirs) = (owned(own), owned(theirs));
-        self.change_settings(&targets, || {
-            targets.iter().try_for_each(|target| target.settings.reset(&theirs))?;
-            self.core.settings.reset(&own)
-        })
+        self.change_settings(family, |target| target.reset(names))
     }
 
     /// Name, value in force, and whether the user pinned it. Without `family`, the database's own.
     pub fn settings(&self, family: Option<&str>) -> Result<Vec<(&'static str, Value, bool)>> {
         self.core.open_check()?;
-        match family {
-            None => Ok(self.core.settings.list()),
-            Some(name) => Ok(self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?.settings.list()),
-        }
+        Ok(self.settings_of(family)?.list())
     }
 
     pub fn snapshot(&self) -> Result<Snapshot> {
@@ -254,7 +236,8 @@ impl Database {
         Ok(Snapshot::take(&self.core))
     }
 
-    /// With `serializable`, commit fails also when something the transaction read has changed.
+    /// With `serializable`, commit fails also when something the transaction read has changed. After `timeout` its
+    /// snapshot is given up, and its next use, or that of one of its cursors, gets `Error::TimedOut`.
     pub fn begin(&self, serializable: bool, timeout: Option<Duration>) -> Result<Transaction> {
         self.core.open_check()?;
         Ok(Transaction::begin(&self.core, serializable, timeout))
@@ -316,6 +299,7 @@ impl Core {
     }
 
     pub fn settings_changed(&self) {
+        self.families.read().values().for_each(|family| family.settings.refresh());
         self.memory.set_budget(self.settings.memory_bytes());
         self.log.set_group_interval(Duration::from_millis(self.settings.group_interval_ms()));
     }

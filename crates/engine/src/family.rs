@@ -9,6 +9,7 @@ use crate::batch::{Batch, check_key, check_value};
 use crate::core::Shared;
 use crate::counters::{Count, FamilyCounters};
 use crate::error::{Error, Result};
+use crate::pause::{Point, point};
 use crate::sync::{AtomicU32, Ordering, RwLock};
 use crate::tree::{AsOf, Lookup, Record, Tree};
 use crate::tunables::Settings;
@@ -80,6 +81,7 @@ impl FamilyCore {
         let guard = epoch::pin();
         // Looked at after pinning: `close` frees the tree through the epoch, and only after it has changed the state.
         self.usable()?;
+        point(Point::ReadStarted);
         match self.tree.lookup(key, as_of, &guard) {
             Lookup::Absent => {
                 // Absent, or gone with the whole tree, which `close` empties after it has changed the state.
@@ -110,6 +112,7 @@ impl FamilyCore {
     ) -> Result<Vec<usize>> {
         let guard = epoch::pin();
         self.usable()?;
+        point(Point::ReadStarted);
         let (mut cold, mut found) = (Vec::new(), 0);
         self.tree.lookup_many(keys, as_of, &guard, &mut |index, lookup| match lookup {
             Lookup::Absent => visit(index, None),
@@ -149,6 +152,7 @@ impl FamilyCore {
         let guard = epoch::pin();
         loop {
             self.usable()?;
+            point(Point::ReadStarted);
             match self.tree.lookup(key, as_of, &guard) {
                 Lookup::Absent => return self.usable().map(|()| None),
                 Lookup::Found(record) => return show(record, &guard).map(Some),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_epoch as epoch;
 
@@ -83,6 +83,7 @@ fn run(weak: &Weak<Core>) {
 
 impl Core {
     fn maintain(&self) -> Result<()> {
+        self.versions.release_overdue(Instant::now());
         // Frees what was retired by threads that have gone quiet since.
         epoch::pin().flush();
         self.memory.lower_mark();

@@ -24,7 +24,7 @@ use crate::mvcc::Versions;
 use crate::page_tree;
 use crate::pagefile::{PAGE_FILE_NAME, PageFile, PageKind, Superblock};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, RwLock};
-use crate::tunables::{REGISTRY, Scope, Settings, Value};
+use crate::tunables::Settings;
 
 const LOCK_NAME: &str = "lock";
 
@@ -44,20 +44,10 @@ pub fn prepare_folder(path: &Path, options: &Options) -> Result<()> {
     }
 }
 
-type Changes = Vec<(String, Value)>;
-
-/// Settings of the database, and those of families. With `split` false all are a family's.
-pub fn by_scope(settings: &[(String, Value)], split: bool) -> (Changes, Changes) {
-    let is_family = |name: &str| REGISTRY.iter().any(|tunable| tunable.name == name && tunable.scope == Scope::Family);
-    settings.iter().cloned().partition(|(name, _)| split && !is_family(name))
-}
-
 pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
     let path = disk.root().to_path_buf();
-    let (own, defaults) = by_scope(&options.settings, true);
-    let settings = Settings::new(Scope::Database);
-    settings.validate(&own)?;
-    Settings::new(Scope::Family).validate(&defaults)?;
+    let settings = Arc::new(Settings::of_database());
+    settings.give(&options.settings)?;
     let names = disk.list().map_err(Error::io("list", &path))?;
     let exists = names.iter().any(|name| name == PAGE_FILE_NAME);
     if !exists {
@@ -91,7 +81,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
             memory: &memory,
             clock: &options.clock,
             path: &path,
-            defaults: &defaults,
+            settings: &settings,
         },
         families: BTreeMap::new(),
         dropped: Vec::new(),
@@ -101,7 +91,6 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
             segment: superblock.log_segment,
             ..CheckpointState::default()
         },
-        settings: &settings,
         path: &path,
     };
     opening.families_of(&catalogue, &pages, &superblock)?;
@@ -118,8 +107,6 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         versions.set_visible(version);
         Ok(())
     })?;
-    // What the caller says now goes before what the database remembers.
-    settings.set_for_now(&own)?;
     let Opening { families, dropped, next_id, mut state, .. } = opening;
     state.dropped = dropped;
     let mut by_name = BTreeMap::new();
@@ -137,7 +124,6 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         memory: Arc::clone(&memory),
         pages,
         log,
-        family_defaults: defaults.clone(),
         families: RwLock::new(by_name),
         next_id: AtomicU64::new(next_id.into()),
         catalogue: Mutex::new(()),
@@ -146,7 +132,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         releases: Arc::new(AtomicU64::new(0)),
         closed: AtomicBool::new(false),
         lock: Mutex::new(Some(lock)),
-        settings: Arc::new(settings),
+        settings,
     };
     core.settings_changed();
     let core = Arc::new(core);
@@ -198,7 +184,6 @@ struct Opening<'a> {
     dropped: Vec<Arc<FamilyCore>>,
     next_id: u32,
     state: CheckpointState,
-    settings: &'a Settings,
     path: &'a PathBuf,
 }
 
@@ -243,7 +228,7 @@ impl Opening<'_> {
     /// Makes the families what a logged catalogue says.
     fn follow(&mut self, catalogue: &Catalogue) -> Result<()> {
         self.next_id = self.next_id.max(catalogue.next_id);
-        self.settings.keep(&catalogue.settings)?;
+        self.maker.settings.keep(&catalogue.settings)?;
         let gone: Vec<u32> =
             self.families.keys().copied().filter(|id| catalogue.families.iter().all(|entry| entry.id != *id)).collect();
         for id in gone {

@@ -42,6 +42,8 @@ points! {
     CheckpointDone,
     EvictionLocked,
     LeafEvicted,
+    CatalogueLocked,
+    ReadStarted,
 }
 
 #[cfg(not(any(debug_assertions, feature = "pause-points")))]

@@ -1,9 +1,11 @@
 //! What `check` and `stats` tell.
 
+use crossbeam_epoch as epoch;
+
 use crate::core::Core;
 use crate::counters::Count;
 use crate::error::{Error, Result};
-use crate::pagefile::PAGE_FILE_NAME;
+use crate::pagefile::{Extent, PAGE_FILE_NAME};
 use crate::snapshot::Progress;
 use crate::sync::Ordering;
 
@@ -47,7 +49,7 @@ impl Core {
     pub fn check(&self, progress: Progress<'_>) -> Result<CheckReport> {
         self.open_check()?;
         let mut report = CheckReport::default();
-        let path = self.path.join(PAGE_FILE_NAME);
+        let path = self.path.join(PAGE_FILE_NAME).display().to_string();
         for family in self.all_families() {
             report.families += 1;
             let name = family.name.read().clone();
@@ -58,17 +60,39 @@ impl Core {
                 .tree
                 .verify(&mut |extent, what| problems.push((extent, what)), &mut go_on)
                 .ok_or(Error::Interrupted)?;
+            match family.usable() {
+                Ok(()) => {}
+                Err(Error::Closed) => return Err(Error::Closed),
+                // It was dropped meanwhile.
+                Err(_) => continue,
+            }
             report.pages += census.pages;
             report.records += census.records;
             report.bytes += census.bytes;
             report.problems.extend(problems.into_iter().map(|(offset, what)| Problem {
-                path: path.display().to_string(),
+                path: path.clone(),
                 offset,
                 family: Some(name.clone()),
                 what,
             }));
         }
-        Ok(report)
+        let structure = self.check_structure();
+        let problem = |(offset, what)| Problem { path: path.clone(), offset: Some(offset), family: None, what };
+        report.problems.extend(structure.into_iter().map(problem));
+        self.open_check().map(|()| report)
+    }
+
+    /// Reads the catalogue and the inner pages above the lowest, which are on disk for the next opening only.
+    fn check_structure(&self) -> Vec<(u64, String)> {
+        let state = self.checkpoint.lock();
+        // Pinned under the lock: what the next checkpoint frees stays as it is until we are done.
+        let _guard = epoch::pin();
+        let extents: Vec<Extent> = state.structure.iter().filter_map(|&bits| Extent::from_bits(bits)).collect();
+        drop(state);
+        let mut payload = Vec::new();
+        let read =
+            |extent: Extent| Some((extent.offset(), self.pages.read_any_page(extent, &mut payload).err()?.to_string()));
+        extents.into_iter().filter_map(read).collect()
     }
 
     pub fn stats(&self) -> Result<crate::Stats> {

@@ -1,6 +1,7 @@
 //! Reading the database as it stood at one moment.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::Resident;
 use crate::core::Core;
@@ -8,14 +9,17 @@ use crate::counters::Count;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::family::Family;
-use crate::mvcc::ActiveVersion;
+use crate::mvcc::{ActiveVersion, Deadline};
+use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::tree::{self, AsOf};
 
-/// Everything that was visible when it was taken, unchanged until its last clone is dropped.
+/// Everything that was visible when it was taken, unchanged until its last clone is dropped. That of a transaction with a
+/// timeout gets `Error::TimedOut` once that is over.
 #[derive(Clone)]
 pub struct Snapshot {
     active: Arc<ActiveVersion>,
+    timeout: Option<Duration>,
 }
 
 /// Called with (done, total) in whatever unit the operation counts; false ends it with `Error::Interrupted`.
@@ -23,7 +27,30 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 impl Snapshot {
     pub(crate) fn take(core: &Core) -> Snapshot {
-        Snapshot { active: Arc::new(core.versions.register()) }
+        Snapshot { active: Arc::new(core.versions.register()), timeout: None }
+    }
+
+    /// With what ends its time; `None` when that is further away than time goes.
+    pub(crate) fn take_for(core: &Core, began: Instant, timeout: Duration) -> (Snapshot, Option<Deadline>) {
+        let snapshot = Snapshot { timeout: Some(timeout), ..Snapshot::take(core) };
+        let moment = began.checked_add(timeout);
+        let deadline = moment.map(|moment| core.versions.release_at(moment, &snapshot.active));
+        (snapshot, deadline)
+    }
+
+    pub(crate) fn release(&self) {
+        self.active.release();
+    }
+
+    /// Asked after each read: what it found is right only if the version was held until then.
+    #[inline(always)]
+    pub(crate) fn held(&self) -> Result<()> {
+        if self.active.is_released() { Err(self.timed_out()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn timed_out(&self) -> Error {
+        Error::TimedOut { seconds: self.timeout.unwrap_or_default().as_secs_f64() }
     }
 
     pub fn version(&self) -> u64 {
@@ -35,29 +62,35 @@ impl Snapshot {
     }
 
     pub fn get_resident<R>(&self, family: &Family, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Resident<R>> {
-        family.core.read_resident(key, self.as_of(), read)
+        let found = family.core.read_resident(key, self.as_of(), read)?;
+        self.held().map(|()| found)
     }
 
     pub fn get<R>(&self, family: &Family, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        family.core.read(key, self.as_of(), read)
+        let found = family.core.read(key, self.as_of(), read)?;
+        self.held().map(|()| found)
     }
 
-    /// Shows the value of each key that takes no disk; returns the positions of those that do.
+    /// Shows the value of each key that takes no disk; returns the positions of those that do. After an error, what was
+    /// shown does not count.
     pub fn multi_get_resident(
         &self,
         family: &Family,
         keys: &[&[u8]],
         visit: &mut dyn FnMut(usize, Option<&[u8]>),
     ) -> Result<Vec<usize>> {
-        family.core.read_many_resident(keys, self.as_of(), visit)
+        let cold = family.core.read_many_resident(keys, self.as_of(), visit)?;
+        self.held().map(|()| cold)
     }
 
     /// Live records in the range. `progress` gets the records so far, twice.
     pub fn count(&self, family: &Family, range: &Range, progress: Progress<'_>) -> Result<u64> {
         family.core.usable()?;
+        point(Point::ReadStarted);
         let cursor = tree::Cursor::new(Arc::clone(&family.core.tree), self.version(), range.clone(), false);
         let count = cursor.count(&mut |done| progress(done, done))?.ok_or(Error::Interrupted)?;
-        family.core.usable().map(|()| count)
+        family.core.usable()?;
+        self.held().map(|()| count)
     }
 
     pub fn cursor(&self, family: &Family, range: Range, reverse: bool) -> Result<Cursor> {

@@ -11,6 +11,7 @@ use crate::core::Shared;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
+use crate::mvcc::Deadline;
 use crate::range::Range;
 use crate::snapshot::Snapshot;
 use crate::tree::{Columns, Fetched, Rows};
@@ -39,12 +40,19 @@ struct Undo {
     before: Option<Write>,
 }
 
+struct Timeout {
+    began: Instant,
+    length: Duration,
+    /// Lets the maintenance thread release the snapshot, so that a forgotten transaction does not hold what it sees.
+    deadline: Option<Deadline>,
+}
+
 /// Sees the database as it stood when it began, and its own writes. Dropped without commit it is rolled back.
 pub struct Transaction {
     core: Arc<Shared>,
     snapshot: Option<Snapshot>,
     serializable: bool,
-    timeout: Option<(Instant, Duration)>,
+    timeout: Option<Timeout>,
     written: BTreeMap<u32, FamilyWrites>,
     undo: Vec<Undo>,
     /// Length of `undo` at each savepoint still open, by its number.
@@ -55,13 +63,20 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) fn begin(core: &Arc<Shared>, serializable: bool, timeout: Option<Duration>) -> Transaction {
-        let snapshot = Snapshot::take(core);
+        let (snapshot, timeout) = match timeout {
+            None => (Snapshot::take(core), None),
+            Some(length) => {
+                let began = Instant::now();
+                let (snapshot, deadline) = Snapshot::take_for(core, began, length);
+                (snapshot, Some(Timeout { began, length, deadline }))
+            }
+        };
         let check = Check { snapshot: snapshot.version(), ..Check::default() };
         Transaction {
             core: Arc::clone(core),
             snapshot: Some(snapshot),
             serializable,
-            timeout: timeout.map(|timeout| (Instant::now(), timeout)),
+            timeout,
             written: BTreeMap::new(),
             undo: Vec::new(),
             savepoints: Vec::new(),
@@ -80,12 +95,14 @@ impl Transaction {
     }
 
     fn active(&mut self) -> Result<&Snapshot> {
-        if let Some((began, timeout)) = self.timeout
-            && self.snapshot.is_some()
-            && began.elapsed() > timeout
-        {
-            self.end();
-            return Err(Error::TimedOut { seconds: timeout.as_secs_f64() });
+        if let (Some(timeout), Some(snapshot)) = (&self.timeout, &self.snapshot) {
+            if timeout.began.elapsed() > timeout.length {
+                snapshot.release();
+            }
+            if let Err(timed_out) = snapshot.held() {
+                self.end();
+                return Err(timed_out);
+            }
         }
         self.core.open_check()?;
         self.snapshot.as_ref().ok_or(Error::TransactionEnded)
@@ -93,6 +110,7 @@ impl Transaction {
 
     fn end(&mut self) {
         self.snapshot = None;
+        self.timeout = None;
         self.written.clear();
         self.undo.clear();
         self.savepoints.clear();
@@ -264,6 +282,10 @@ impl Transaction {
 
     /// Ends the transaction whatever the outcome. `Conflict`: somebody else was faster, and nothing was written.
     pub fn commit(&mut self) -> Result<()> {
+        // No conflict would be found in what has been pruned: from here on the snapshot is held, however long it takes.
+        if let Some(timeout) = &mut self.timeout {
+            timeout.deadline = None;
+        }
         self.active()?;
         let written = std::mem::take(&mut self.written);
         let check = std::mem::take(&mut self.check);
@@ -276,7 +298,6 @@ impl Transaction {
                 }
             }
         }
-        // The snapshot has to stay active while what changed since is looked for.
         let done = if batch.is_empty() { Ok(()) } else { self.core.write(batch, Some(&check)).map(drop) };
         self.end();
         done

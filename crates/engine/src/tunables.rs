@@ -2,10 +2,11 @@
 //! docs and the command line all read it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::pagefile::Codec;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -194,109 +195,156 @@ fn position(name: &str) -> Result<usize> {
     found.ok_or_else(|| Error::Config { name: name.into(), why: "there is no such tunable".into() })
 }
 
+/// What users chose for one tunable.
+#[derive(Clone, Copy, Debug, Default)]
+struct Choice {
+    /// Stays in the database: set for a family, or without one for all that set no value of their own.
+    kept: Option<i64>,
+    /// Was given to `open`, and holds until the database is closed.
+    given: Option<i64>,
+    /// `kept` was set since the opening, so that it is what the user said last.
+    is_newer: bool,
+}
+
+impl Choice {
+    fn value(&self) -> Option<i64> {
+        if self.is_newer { self.kept.or(self.given) } else { self.given.or(self.kept) }
+    }
+}
+
 /// The values in force for one family, or for the database; read by every thread at any time.
+///
+/// A family's own value goes before those of the database, where what was said last goes first: set without a family
+/// since the opening, given to `open`, kept from before. If there is none of these it is the registry's default.
 #[derive(Debug)]
 pub struct Settings {
     scope: Scope,
-    /// Parallel to the registry; values of the other scope are unused.
+    /// The database's, for a family: they hold what it does not set itself.
+    above: Option<Arc<Settings>>,
+    /// Parallel to the registry.
+    choices: Mutex<Vec<Choice>>,
+    /// What follows from the choices, for who needs it at once. Parallel to the registry; of values of the other scope
+    /// the database has those of families that set none, and a family nothing of use.
     values: Vec<AtomicU64>,
-    /// Bit i: the i-th value was set by the user, who is not to be overruled.
-    pinned: AtomicU64,
-    /// Bit i: the i-th value stays in the database; a pinned one that does not is for this opening.
-    kept: AtomicU64,
 }
 
 pub type FamilySettings = Settings;
 
+/// The choices of one moment, to be put back when a change could not be written down.
+pub struct Copy(Vec<Choice>);
+
 impl Settings {
-    pub fn new(scope: Scope) -> Settings {
+    pub fn of_database() -> Settings {
+        Settings::new(Scope::Database, None)
+    }
+
+    pub fn of_family(database: &Arc<Settings>) -> Settings {
+        Settings::new(Scope::Family, Some(Arc::clone(database)))
+    }
+
+    fn new(scope: Scope, above: Option<Arc<Settings>>) -> Settings {
         let values = REGISTRY.iter().map(|tunable| AtomicU64::new(tunable.default as u64)).collect();
-        Settings { scope, values, pinned: AtomicU64::new(0), kept: AtomicU64::new(0) }
+        let settings = Settings { scope, above, choices: Mutex::new(vec![Choice::default(); REGISTRY.len()]), values };
+        settings.refresh();
+        settings
     }
 
-    /// Checks that all of `changes` may be set here.
-    pub fn validate(&self, changes: &[(String, Value)]) -> Result<()> {
-        changes.iter().try_for_each(|(name, value)| {
-            let tunable = &REGISTRY[position(name)?];
-            if tunable.scope != self.scope {
-                let why = match tunable.scope {
-                    Scope::Database => "it is set for the whole database, not for a family",
-                    Scope::Family => "it is set for a family, not for the database",
-                };
-                return Err(Error::Config { name: name.clone(), why: why.into() });
-            }
-            tunable.encode(value).map(drop)
-        })
+    /// The one place that says which choice goes before which; `None`: nobody chose.
+    fn chosen(&self, index: usize) -> Option<i64> {
+        let own = self.choices.lock()[index].value();
+        own.or_else(|| self.above.as_ref()?.chosen(index))
     }
 
-    /// Sets, pins and keeps; all or nothing.
+    /// Brings the values up to date with the choices; a family's, when the database's have changed.
+    pub fn refresh(&self) {
+        for (index, tunable) in REGISTRY.iter().enumerate() {
+            let value = self.chosen(index).unwrap_or(tunable.default);
+            self.values[index].store(value as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Where `name` is, if it may be set here: for the database all may.
+    fn index(&self, name: &str) -> Result<usize> {
+        let index = position(name)?;
+        if self.scope == Scope::Family && REGISTRY[index].scope == Scope::Database {
+            let why = "it is set for the whole database, not for a family".into();
+            return Err(Error::Config { name: name.into(), why });
+        }
+        Ok(index)
+    }
+
+    fn encode(&self, settings: &[(String, Value)]) -> Result<Vec<(usize, i64)>> {
+        let encode = |(name, value): &(String, Value)| {
+            let index = self.index(name)?;
+            Ok((index, REGISTRY[index].encode(value)?))
+        };
+        settings.iter().map(encode).collect()
+    }
+
+    fn choose(&self, change: impl FnOnce(&mut [Choice])) {
+        change(&mut self.choices.lock());
+        self.refresh();
+    }
+
+    /// Sets and keeps; all or nothing.
     pub fn set(&self, changes: &[(String, Value)]) -> Result<()> {
-        self.set_for_now(changes)?;
-        for (name, _) in changes {
-            self.kept.fetch_or(1 << position(name)?, Ordering::Relaxed);
-        }
+        let changes = self.encode(changes)?;
+        self.choose(|choices| {
+            for (index, value) in changes {
+                choices[index] = Choice { kept: Some(value), is_newer: true, ..choices[index] };
+            }
+        });
         Ok(())
     }
 
-    /// Sets and pins until the database is closed; all or nothing.
-    pub fn set_for_now(&self, changes: &[(String, Value)]) -> Result<()> {
-        self.validate(changes)?;
-        for (name, value) in changes {
-            let index = position(name)?;
-            self.values[index].store(REGISTRY[index].encode(value)? as u64, Ordering::Relaxed);
-            self.pinned.fetch_or(1 << index, Ordering::Relaxed);
-        }
+    /// What `open` was given; all or nothing.
+    pub fn give(&self, settings: &[(String, Value)]) -> Result<()> {
+        let settings = self.encode(settings)?;
+        self.choose(|choices| settings.into_iter().for_each(|(index, value)| choices[index].given = Some(value)));
         Ok(())
     }
 
-    /// Back to the defaults, not pinned.
+    /// Forgets what `set` set; what was given to `open` holds again. All or nothing.
     pub fn reset(&self, names: &[String]) -> Result<()> {
-        let indexes = names.iter().map(|name| position(name)).collect::<Result<Vec<_>>>()?;
-        for index in indexes {
-            self.values[index].store(REGISTRY[index].default as u64, Ordering::Relaxed);
-            self.pinned.fetch_and(!(1 << index), Ordering::Relaxed);
-            self.kept.fetch_and(!(1 << index), Ordering::Relaxed);
-        }
+        let indexes = names.iter().map(|name| self.index(name)).collect::<Result<Vec<_>>>()?;
+        self.choose(|choices| {
+            for index in indexes {
+                choices[index] = Choice { given: choices[index].given, ..Choice::default() };
+            }
+        });
         Ok(())
     }
 
-    /// Everything, to be put back by `restore` when a change could not be written down.
-    pub fn copy(&self) -> Vec<u64> {
-        let marks = [&self.pinned, &self.kept];
-        self.values.iter().chain(marks).map(|value| value.load(Ordering::Relaxed)).collect()
+    pub fn copy(&self) -> Copy {
+        Copy(self.choices.lock().clone())
     }
 
-    pub fn restore(&self, copy: &[u64]) {
-        let marks = [&self.pinned, &self.kept];
-        for (value, before) in self.values.iter().chain(marks).zip(copy) {
-            value.store(*before, Ordering::Relaxed);
-        }
+    pub fn restore(&self, copy: Copy) {
+        self.choose(|choices| choices.copy_from_slice(&copy.0));
     }
 
-    /// Name, value and whether it is pinned.
+    /// Name, value, and whether a user chose it, here or for the whole database.
     pub fn list(&self) -> Vec<(&'static str, Value, bool)> {
-        let pinned = self.pinned.load(Ordering::Relaxed);
         let mine = REGISTRY.iter().enumerate().filter(|(_, tunable)| tunable.scope == self.scope);
-        mine.map(|(index, tunable)| (tunable.name, tunable.decode(self.raw(index)), pinned >> index & 1 == 1)).collect()
+        mine.map(|(index, tunable)| (tunable.name, tunable.decode(self.raw(index)), self.chosen(index).is_some()))
+            .collect()
     }
 
     /// What the catalogue remembers.
     pub fn kept(&self) -> Vec<(String, Value)> {
-        let kept = self.kept.load(Ordering::Relaxed);
-        let mine = REGISTRY.iter().enumerate().filter(|(index, _)| kept >> index & 1 == 1);
-        mine.map(|(index, tunable)| (tunable.name.into(), tunable.decode(self.raw(index)))).collect()
+        let choices = self.choices.lock();
+        let kept = REGISTRY.iter().zip(&*choices).filter_map(|(tunable, choice)| Some((tunable, choice.kept?)));
+        kept.map(|(tunable, value)| (tunable.name.into(), tunable.decode(value))).collect()
     }
 
-    /// Makes what is kept exactly this, as a logged catalogue says.
+    /// Makes what is kept exactly this, as a catalogue from before the opening says.
     pub fn keep(&self, settings: &[(String, Value)]) -> Result<()> {
-        let gone: Vec<String> = self
-            .kept()
-            .into_iter()
-            .map(|(name, _)| name)
-            .filter(|name| settings.iter().all(|(other, _)| other != name))
-            .collect();
-        self.reset(&gone)?;
-        self.set(settings)
+        let settings = self.encode(settings)?;
+        self.choose(|choices| {
+            choices.iter_mut().for_each(|choice| *choice = Choice { given: choice.given, ..Choice::default() });
+            settings.into_iter().for_each(|(index, value)| choices[index].kept = Some(value));
+        });
+        Ok(())
     }
 
     #[inline(always)]
@@ -376,7 +424,7 @@ mod tests {
         for tunable in REGISTRY {
             assert_eq!(tunable.encode(&tunable.default_value()).expect(tunable.name), tunable.default);
         }
-        let settings = Settings::new(Scope::Family);
+        let settings = Settings::of_family(&Arc::new(Settings::of_database()));
         let good = ("leaf_bytes".to_string(), Value::Integer(4096));
         for bad in [
             ("leaf_bytes", Value::Integer(0)),
@@ -394,5 +442,40 @@ mod tests {
         assert_eq!((settings.leaf_bytes(), settings.kept()), (4096, vec![good]));
         settings.reset(&["leaf_bytes".to_string()]).expect("known");
         assert!(settings.kept().is_empty());
+    }
+
+    /// Of a family and of the database, with all that users may have said, what is in force.
+    #[test]
+    fn what_goes_before_what() {
+        let of = |number| [("leaf_bytes".to_string(), Value::Integer(number))];
+        let name = ["leaf_bytes".to_string()];
+        let database = Arc::new(Settings::of_database());
+        let family = Settings::of_family(&database);
+        let in_force = || {
+            family.refresh();
+            (database.leaf_bytes(), family.leaf_bytes(), family.list()[LEAF_BYTES].2)
+        };
+        assert_eq!(in_force(), (8192, 8192, false));
+        database.keep(&of(1025)).expect("in range");
+        assert_eq!(in_force(), (1025, 1025, true), "kept from before");
+        database.give(&of(1026)).expect("in range");
+        assert_eq!(in_force(), (1026, 1026, true), "given to open");
+        database.set(&of(1027)).expect("in range");
+        assert_eq!(in_force(), (1027, 1027, true), "set since");
+        family.set(&of(1028)).expect("in range");
+        assert_eq!(in_force(), (1027, 1028, true), "set for the family");
+        assert_eq!((database.kept(), family.kept()), (of(1027).to_vec(), of(1028).to_vec()));
+        let copies = (database.copy(), family.copy());
+        database.reset(&name).expect("known");
+        assert_eq!(in_force(), (1026, 1028, true), "given to open again");
+        family.reset(&name).expect("known");
+        assert_eq!(in_force(), (1026, 1026, true));
+        assert_eq!((database.kept(), family.kept()), (vec![], vec![]));
+        database.restore(copies.0);
+        family.restore(copies.1);
+        assert_eq!(in_force(), (1027, 1028, true), "as before the resets");
+        database.keep(&[]).expect("nothing");
+        assert_eq!(in_force(), (1026, 1028, true));
+        assert!(matches!(family.reset(&["memory_bytes".to_string()]), Err(Error::Config { .. })));
     }
 }

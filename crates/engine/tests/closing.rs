@@ -1,15 +1,27 @@
-//! A database that is closed while others read: they see all of it or an error, never an empty one.
+//! A database that is closed while others use it: they see all of it or an error, never an empty one, and what they
+//! were told is done is there when it is opened again.
+//!
+//! The windows are narrow, so threads are stopped in them, at the points of builds with debug assertions, and with the
+//! feature `pause-points`.
+#![cfg(any(debug_assertions, feature = "pause-points"))]
 
-use std::sync::Arc;
+mod common;
+
+#[path = "common/stop.rs"]
+mod stop;
+
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lyredb_engine::disk::MemoryDisk;
-use lyredb_engine::{Batch, Columns, Database, Error, Fetched, Options, Range, Rows};
+use lyredb_engine::pause::Point;
+use lyredb_engine::{Batch, Columns, Database, Error, Family, Fetched, Options, Range, Resident, Rows, Snapshot};
+use stop::Stop;
 
 const RECORDS: u32 = 2_000;
-const ROUNDS: usize = 60;
 
-fn filled() -> Database {
-    let database = Database::open_on(Arc::new(MemoryDisk::new()), Options::default()).expect("opens");
+fn filled(disk: &MemoryDisk) -> Database {
+    let database = common::open(disk, &Options::default());
     let family = database.default_family();
     let mut batch = Batch::default();
     for number in 0..RECORDS {
@@ -19,46 +31,89 @@ fn filled() -> Database {
     database
 }
 
-fn is_closed(error: &Error) -> bool {
-    matches!(error, Error::Closed)
-}
+/// Reads something that is there; whether all of it was found.
+type Read = fn(&Family, &Snapshot) -> Result<bool, Error>;
 
-/// Reads by key, by scan and by count until the database is closed; every answer before that is whole.
-fn read_until_closed(database: &Database) {
-    let family = database.default_family();
-    let Ok(snapshot) = database.snapshot() else { return };
-    for number in (0..RECORDS).cycle() {
-        match family.get(&number.to_be_bytes(), |value| value.len()) {
-            Ok(found) => assert_eq!(found, Some(5)),
-            Err(error) => return assert!(is_closed(&error), "{error}"),
-        }
-        if number % 64 == 0 {
-            let mut rows = Rows::default();
-            let fetched = snapshot
-                .cursor(&family, Range::default(), false)
-                .and_then(|mut cursor| cursor.fetch(Columns::Both, usize::MAX / 2, usize::MAX / 2, true, &mut rows));
-            match fetched {
-                Ok(fetched) => assert_eq!((fetched, rows.len()), (Fetched::Done, RECORDS as usize)),
-                Err(error) => return assert!(is_closed(&error), "{error}"),
-            }
-            match snapshot.count(&family, &Range::default(), &mut |_, _| true) {
-                Ok(count) => assert_eq!(count, u64::from(RECORDS)),
-                Err(error) => return assert!(is_closed(&error), "{error}"),
-            }
-        }
-    }
-}
+const READS: [(&str, Read); 6] = [
+    ("get", |family, _| Ok(family.get(&7u32.to_be_bytes(), |value| value.len())? == Some(5))),
+    ("get in memory", |family, _| {
+        Ok(matches!(family.get_resident(&7u32.to_be_bytes(), |value| value.len())?, Resident::Found(5)))
+    }),
+    ("many", |family, snapshot| {
+        let keys = [1u32.to_be_bytes(), 1999u32.to_be_bytes()];
+        let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_slice()).collect();
+        let mut found = 0;
+        let cold = snapshot.multi_get_resident(family, &keys, &mut |_, value| found += usize::from(value.is_some()))?;
+        Ok(found + cold.len() == keys.len())
+    }),
+    ("scan", |family, snapshot| {
+        let mut cursor = snapshot.cursor(family, Range::default(), false)?;
+        let mut rows = Rows::default();
+        let fetched = cursor.fetch(Columns::Both, usize::MAX / 2, usize::MAX / 2, true, &mut rows)?;
+        Ok((fetched, rows.len()) == (Fetched::Done, RECORDS as usize))
+    }),
+    (
+        "count",
+        |family, snapshot| Ok(snapshot.count(family, &Range::default(), &mut |_, _| true)? == u64::from(RECORDS)),
+    ),
+    ("time to live", |family, _| Ok(family.time_to_live(&7u32.to_be_bytes())? == Some(None))),
+];
 
 #[test]
 fn readers_never_take_a_closed_database_for_an_empty_one() {
-    for round in 0..ROUNDS {
-        let database = filled();
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| read_until_closed(&database));
-            }
-            std::thread::sleep(std::time::Duration::from_micros(300 * (round as u64 % 7)));
-            database.close().expect("closes");
-        });
+    let mut wrong = Vec::new();
+    for (name, read) in READS {
+        let database = filled(&MemoryDisk::new());
+        let family = database.default_family();
+        let snapshot = database.snapshot().expect("a snapshot");
+        assert!(read(&family, &snapshot).expect(name), "{name} finds what is there");
+        let mut stop = Stop::at(Point::ReadStarted);
+        let reader = stop.spawn(move || read(&family, &snapshot));
+        stop.wait();
+        // The reader has seen it open, and will look into the tree when there is nothing left in it.
+        database.close().expect("closes");
+        stop.let_go();
+        let read = reader.join().expect("no panic");
+        if !matches!(read, Ok(true) | Err(Error::Closed)) {
+            wrong.push((name, read));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn a_family_that_is_made_while_the_database_closes_is_closed_too_and_lasts() {
+    let disk = MemoryDisk::new();
+    let database = filled(&disk);
+    let mut stop = Stop::at(Point::CatalogueLocked);
+    let maker = {
+        let database = database.clone();
+        stop.spawn(move || database.create_family("late", &[]))
+    };
+    stop.wait();
+    let closer = {
+        let database = database.clone();
+        thread::spawn(move || database.close())
+    };
+    // Closing has either to wait for the family or to keep it from being made.
+    let begun = Instant::now();
+    while !database.is_closed() && begun.elapsed() < Duration::from_millis(200) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_millis(50));
+    stop.let_go();
+    let made = maker.join().expect("no panic");
+    closer.join().expect("no panic").expect("closes");
+    let lasts = match made {
+        Ok(family) => {
+            let found = family.get(b"key", |value| value.len());
+            assert!(matches!(found, Err(Error::Closed)), "a closed database's family reads as {found:?}");
+            assert!(matches!(family.put(b"key", b"value", None), Err(Error::Closed)));
+            true
+        }
+        Err(Error::Closed) => false,
+        Err(error) => panic!("{error}"),
+    };
+    let database = common::open(&disk, &Options::default());
+    assert_eq!(database.family("late").expect("open").is_some(), lasts);
 }

@@ -229,9 +229,12 @@ fn settle<T>(worker: &JoinHandle<T>, fixture: &Fixture) {
     }
 }
 
+/// Where this writer does not come to.
+const ELSEWHERE: [Point; 2] = [Point::CatalogueLocked, Point::ReadStarted];
+
 #[test]
 fn readers_finish_wherever_the_writer_stops() {
-    for &point in Point::ALL {
+    for &point in Point::ALL.iter().filter(|point| !ELSEWHERE.contains(point)) {
         assert!(readers_finish(point, 1, Durability::Group), "{point:?} was never reached");
         for (nth, durability) in [(3, Durability::Sync), (300, Durability::Async)] {
             if !readers_finish(point, nth, durability) {

@@ -8,7 +8,7 @@ use crossbeam_utils::CachePadded;
 use super::Versions;
 use crate::counters::thread_slot;
 use crate::sync::Ordering;
-use crate::sync::checked::{AtomicPtr, AtomicU64};
+use crate::sync::checked::{AtomicBool, AtomicPtr, AtomicU64};
 
 const FREE: u64 = u64::MAX;
 const SLOTS: usize = 32;
@@ -75,12 +75,13 @@ impl Drop for Table {
     }
 }
 
-/// Keeps all that is visible at its version readable until it is dropped.
+/// Keeps all that is visible at its version readable until it is released or dropped.
 pub struct ActiveVersion {
     /// Owns the table that the slot is in.
     _versions: Arc<Versions>,
     slot: *const AtomicU64,
     version: u64,
+    released: AtomicBool,
 }
 
 // SAFETY: the slot is an atomic in a table that `versions` keeps alive.
@@ -92,12 +93,27 @@ impl ActiveVersion {
     pub fn version(&self) -> u64 {
         self.version
     }
+
+    /// Gives the version up while readers may still be reading at it; they have to ask `is_released` when they are done.
+    pub fn release(&self) {
+        if !self.released.swap(true, Ordering::AcqRel) {
+            // SAFETY: `versions` keeps the table alive, and the slot is ours until here. Release: our reads are over, and
+            // the mark is set, before the slot is seen free.
+            unsafe { (*self.slot).store(FREE, Ordering::Release) };
+        }
+    }
+
+    /// Asked after a read. Who pruned what the read should have found had seen the slot free, and the read has seen what
+    /// that one published, so that it sees the mark too.
+    #[inline(always)]
+    pub fn is_released(&self) -> bool {
+        self.released.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for ActiveVersion {
     fn drop(&mut self) {
-        // SAFETY: `versions` keeps the table alive. Release: our reads are over before the slot is seen free.
-        unsafe { (*self.slot).store(FREE, Ordering::Release) };
+        self.release();
     }
 }
 
@@ -113,7 +129,8 @@ impl Versions {
         loop {
             let now = self.visible_in_order();
             if now == version {
-                return ActiveVersion { _versions: Arc::clone(self), slot, version };
+                let released = AtomicBool::new(false);
+                return ActiveVersion { _versions: Arc::clone(self), slot, version, released };
             }
             version = now;
             slot.store(version, Ordering::SeqCst);

@@ -82,6 +82,37 @@ fn what_a_registered_version_sees_is_never_pruned() {
 }
 
 #[test]
+fn a_read_at_a_version_that_was_released_is_right_or_knows() {
+    explore(|| {
+        let versions = Arc::new(Versions::new(1));
+        let next = Arc::new(AtomicU64::new(2));
+        let leaf = Arc::new(Leaf::new());
+        let active = Arc::new(versions.register());
+        let writer = {
+            let (versions, next, leaf) = (Arc::clone(&versions), Arc::clone(&next), Arc::clone(&leaf));
+            thread::spawn(move || (0..3).for_each(|_| leaf.commit(&versions, &next)))
+        };
+        let maintenance = {
+            let active = Arc::clone(&active);
+            thread::spawn(move || active.release())
+        };
+        // Takes the slot that becomes free.
+        let other = {
+            let versions = Arc::clone(&versions);
+            thread::spawn(move || versions.register().version())
+        };
+        for _ in 0..3 {
+            let (found, expected) = leaf.read(active.version());
+            assert!(active.is_released() || found == expected, "{found:?} for {expected:?}");
+        }
+        [writer, maintenance].into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert!(other.join().expect("no panic") <= 4);
+        drop(active);
+        assert_eq!(versions.active(), [4], "a slot is still taken");
+    });
+}
+
+#[test]
 fn versions_become_visible_in_order_and_all_of_them() {
     const COMMITS: usize = 6;
     explore(|| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crossbeam_utils::{Backoff, CachePadded};
 
 use super::active::Table;
+use super::deadlines::Deadlines;
 use crate::error::{Error, Result};
 use crate::sync::Ordering;
 use crate::sync::checked::{AtomicBool, AtomicU64};
@@ -18,6 +19,7 @@ pub struct Versions {
     finished: Box<[AtomicU64]>,
     broken: AtomicBool,
     table: Table,
+    deadlines: Deadlines,
 }
 
 impl Versions {
@@ -27,11 +29,16 @@ impl Versions {
             finished: (0..RING).map(|_| AtomicU64::new(0)).collect(),
             broken: AtomicBool::new(false),
             table: Table::default(),
+            deadlines: Deadlines::default(),
         }
     }
 
     pub(super) fn table(&self) -> &Table {
         &self.table
+    }
+
+    pub(super) fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
     }
 
     /// The newest version all of which, and of its predecessors, is in the trees.

@@ -140,15 +140,22 @@ impl PageFile {
 
     /// Replaces the contents of `payload`, whose memory is used again. `Error::Corruption` on any defect.
     pub fn read_page(&self, extent: Extent, kind: PageKind, payload: &mut Vec<u8>) -> Result<()> {
+        let found = self.read_any_page(extent, payload)?;
+        if found != kind {
+            let what = format!("a page of kind {found:?} where {kind:?} was looked for");
+            return Err(Error::corruption(&self.path, extent.offset(), what));
+        }
+        Ok(())
+    }
+
+    /// As `read_page`, of whatever kind it is.
+    pub fn read_any_page(&self, extent: Extent, payload: &mut Vec<u8>) -> Result<PageKind> {
         with_buffer(|buffer| {
             let (header, page) = self.load(extent, buffer)?;
-            if header.kind != kind {
-                let what = format!("a page of kind {:?} where {kind:?} was looked for", header.kind);
-                return Err(Error::corruption(&self.path, extent.offset(), what));
-            }
             let stored = &page[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + header.stored_bytes];
             codec::decompress(header.codec, stored, header.raw_bytes, payload)
-                .map_err(|why| Error::corruption(&self.path, extent.offset(), format!("cannot decompress: {why}")))
+                .map_err(|why| Error::corruption(&self.path, extent.offset(), format!("cannot decompress: {why}")))?;
+            Ok(header.kind)
         })
     }
 

@@ -124,6 +124,22 @@ pub fn decode_leaf(payload: &[u8], memory: &Arc<Memory>) -> Option<Leaf<'static>
     Some(build(prefix, &records))
 }
 
+/// A leaf's image that no page names.
+pub(super) struct Aside(Leaf<'static>);
+
+impl Aside {
+    pub fn leaf(&self) -> Leaf<'_> {
+        self.0
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // SAFETY: it was never published, and whoever looked at it had borrowed it from us.
+        unsafe { self.0.free() };
+    }
+}
+
 impl Tree {
     /// The image of a leaf page, read from disk where needed. The guard keeps the extent from being given to others.
     pub fn resident<'g>(&self, page: &PageRef, guard: &'g Guard) -> Result<Leaf<'g>> {
@@ -150,6 +166,11 @@ impl Tree {
         Ok(())
     }
 
+    /// A leaf page for a look at it: it takes no room in memory, and drives nothing else out.
+    pub(super) fn read_aside(&self, extent: u64) -> Result<Aside> {
+        self.read_leaf(extent).map(Aside)
+    }
+
     fn read_leaf(&self, extent: u64) -> Result<Leaf<'static>> {
         let pages = &self.around.pages;
         let damaged = |offset, what: &str| Error::Corruption {
@@ -169,6 +190,10 @@ impl Tree {
         if let Some(data) = blob.data(guard) {
             return Ok(read(data));
         }
+        self.read_blob_on_disk(blob, read)
+    }
+
+    pub(super) fn read_blob_on_disk<R>(&self, blob: &Blob, read: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let damaged = |offset, what: &str| Error::Corruption {
             path: self.around.path.join(PAGE_FILE_NAME),
             offset,
