@@ -98,10 +98,10 @@ impl Walk<'_> {
             self.inner(page, inner, &fences);
             let index = inner.find(&key);
             if index > 0 {
-                fences.low = inner.separator(index - 1);
+                fences.low = inner.separator(index - 1).into_vec();
             }
             if index + 1 < inner.count() {
-                fences.high = Some(inner.separator(index));
+                fences.high = Some(inner.separator(index).into_vec());
             }
             let child = inner.child(index);
             if child.level() + 1 != page.level() {
@@ -144,7 +144,7 @@ impl Walk<'_> {
             if *next <= pair[0].low {
                 problem(format!("separators {index} and {} of an inner page are out of order", index + 1));
             }
-            if fences.high.as_ref().is_some_and(|high| next >= high) {
+            if fences.high.as_ref().is_some_and(|high| next.as_slice() >= high.as_slice()) {
                 problem(format!("separator {} of an inner page is above the page's range", index + 1));
             }
         }
