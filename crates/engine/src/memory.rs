@@ -8,6 +8,9 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct Memory {
     used: AtomicU64,
+    /// Parts of `used`; the rest is leaves.
+    inner_pages: AtomicU64,
+    long_values: AtomicU64,
     budget: AtomicU64,
     /// Who makes room, woken when the budget is exceeded.
     keeper: OnceLock<Thread>,
@@ -16,8 +19,14 @@ pub struct Memory {
 
 impl Memory {
     pub fn new(budget: u64) -> Memory {
-        let called = AtomicBool::new(false);
-        Memory { used: AtomicU64::new(0), budget: AtomicU64::new(budget), keeper: OnceLock::new(), called }
+        Memory {
+            used: AtomicU64::new(0),
+            inner_pages: AtomicU64::new(0),
+            long_values: AtomicU64::new(0),
+            budget: AtomicU64::new(budget),
+            keeper: OnceLock::new(),
+            called: AtomicBool::new(false),
+        }
     }
 
     pub fn add(&self, bytes: usize) {
@@ -25,6 +34,16 @@ impl Memory {
         if used > self.budget() && !self.called.load(Ordering::Relaxed) {
             self.call();
         }
+    }
+
+    pub fn add_inner(&self, bytes: usize) {
+        self.inner_pages.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.add(bytes);
+    }
+
+    pub fn add_long_value(&self, bytes: usize) {
+        self.long_values.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.add(bytes);
     }
 
     #[cold]
@@ -46,6 +65,24 @@ impl Memory {
 
     pub fn sub(&self, bytes: usize) {
         self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn sub_inner(&self, bytes: usize) {
+        self.inner_pages.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.sub(bytes);
+    }
+
+    pub fn sub_long_value(&self, bytes: usize) {
+        self.long_values.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.sub(bytes);
+    }
+
+    pub fn inner_pages(&self) -> u64 {
+        self.inner_pages.load(Ordering::Relaxed)
+    }
+
+    pub fn long_values(&self) -> u64 {
+        self.long_values.load(Ordering::Relaxed)
     }
 
     pub fn used(&self) -> u64 {

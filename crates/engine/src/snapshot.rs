@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::Resident;
 use crate::core::Core;
-use crate::counters::Count;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::family::Family;
@@ -62,7 +61,6 @@ impl Snapshot {
 
     pub fn cursor(&self, family: &Family, range: Range, reverse: bool) -> Result<Cursor> {
         family.core.usable()?;
-        family.core.counters.add(Count::Scans, 1);
         Ok(Cursor::new(self.clone(), family, range, reverse, Vec::new()))
     }
 }
