@@ -55,12 +55,8 @@ class _Tunable(TypedDict):
     change: str
     tuner: bool
 
-class _Distribution(TypedDict):
-    unit: Literal["seconds", "rows"]
-    total: float
-    # The lowest value, the highest, how many.
-    buckets: list[tuple[float, float, int]]
-
+# The unit, the sum of all values, and of each bucket its lowest value, its highest and how many.
+_Distribution: TypeAlias = tuple[Literal["seconds", "rows"], float, list[tuple[float, float, int]]]
 # Figures, and how often which values occurred.
 _Told: TypeAlias = tuple[dict[str, _Figure], dict[str, _Distribution]]
 

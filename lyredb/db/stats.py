@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from lyredb import _engine
 
+Unit: TypeAlias = Literal["seconds", "rows"]
 
-class Bucket(NamedTuple):
+
+@dataclass(frozen=True)
+class Bucket:
     """How many values were from `low` to `high`, both included."""
 
     low: float
@@ -25,7 +28,7 @@ class Histogram:
     Counts only grow while a database is open: `later - earlier` is what happened between two readings.
     """
 
-    unit: Literal["seconds", "rows"]
+    unit: Unit
     total: float
     """Of all values together, in the unit."""
     buckets: tuple[Bucket, ...]
@@ -50,10 +53,10 @@ class Histogram:
         """
         if not 0 <= percent <= 100:
             raise ValueError(f"percent must be from 0 to 100, not {percent!r}")
-        wanted = self.count * percent / 100
+        wanted, seen = self.count * percent / 100, 0
         for bucket in self.buckets:
-            wanted -= bucket.count
-            if wanted <= 0:
+            seen += bucket.count
+            if seen >= wanted:
                 return (bucket.low + bucket.high) / 2
         return None
 
@@ -63,13 +66,16 @@ class Histogram:
         Raises:
             ValueError: `earlier` has counted something that this reading has not.
         """
+        if self.unit != earlier.unit:
+            raise ValueError(f"{earlier.unit} cannot be subtracted from {self.unit}")
         counts = {(bucket.low, bucket.high): bucket.count for bucket in self.buckets}
-        for low, high, count in earlier.buckets:
-            left = counts.pop((low, high), 0) - count
-            if left < 0 or self.unit != earlier.unit:
+        for bucket in earlier.buckets:
+            bounds = (bucket.low, bucket.high)
+            left = counts.pop(bounds, 0) - bucket.count
+            if left < 0:
                 raise ValueError("only an earlier reading of the same histogram can be subtracted")
             if left:
-                counts[low, high] = left
+                counts[bounds] = left
         buckets = tuple(Bucket(low, high, count) for (low, high), count in sorted(counts.items()))
         return Histogram(self.unit, self.total - earlier.total, buckets)
 
@@ -104,8 +110,8 @@ def read_stats(engine: _engine.Engine) -> Stats:
     )
 
 
-def _histograms(distributions: dict[str, _engine._Distribution]) -> dict[str, Histogram]:
+def _histograms(distributions: dict[str, tuple[Unit, float, list[tuple[float, float, int]]]]) -> dict[str, Histogram]:
     return {
-        name: Histogram(each["unit"], each["total"], tuple(Bucket(*bucket) for bucket in each["buckets"]))
-        for name, each in distributions.items()
+        name: Histogram(unit, total, tuple(Bucket(*bucket) for bucket in buckets))
+        for name, (unit, total, buckets) in distributions.items()
     }

@@ -9,7 +9,7 @@ use lyredb_engine as engine;
 use lyredb_engine::tunables::{Change, Kind, REGISTRY, Scope};
 use lyredb_engine::{Distribution, Durability, Figures, Stat};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyTuple};
 use std::path::{Path, PathBuf};
 
 #[pyclass(frozen, module = "lyredb._engine")]
@@ -215,23 +215,16 @@ fn tell<'py>(py: Python<'py>, told: Figures) -> PyResult<Told<'py>> {
     Ok((figures(py, told.figures)?, distributions))
 }
 
-fn distribution<'py>(py: Python<'py>, distribution: &Distribution) -> PyResult<Bound<'py, PyDict>> {
-    let answer = PyDict::new(py);
+/// (unit, sum of all values, buckets).
+fn distribution<'py>(py: Python<'py>, distribution: &Distribution) -> PyResult<Bound<'py, PyTuple>> {
     match distribution {
         Distribution::Times(reading) => {
             let seconds = |nanoseconds| nanoseconds as f64 / 1e9;
             let buckets = reading.buckets().map(|(low, high, count)| (seconds(low), seconds(high), count));
-            answer.set_item("unit", "seconds")?;
-            answer.set_item("total", seconds(reading.sum))?;
-            answer.set_item("buckets", buckets.collect::<Vec<_>>())?;
+            ("seconds", seconds(reading.sum), buckets.collect::<Vec<_>>()).into_pyobject(py)
         }
-        Distribution::Rows(reading) => {
-            answer.set_item("unit", "rows")?;
-            answer.set_item("total", reading.sum)?;
-            answer.set_item("buckets", reading.buckets().collect::<Vec<_>>())?;
-        }
+        Distribution::Rows(reading) => ("rows", reading.sum, reading.buckets().collect::<Vec<_>>()).into_pyobject(py),
     }
-    Ok(answer)
 }
 
 fn figures<'py>(py: Python<'py>, rows: Vec<(&'static str, Stat)>) -> PyResult<Bound<'py, PyDict>> {
