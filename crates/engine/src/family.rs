@@ -1,5 +1,6 @@
 //! A family: one ordered set of records, and the handle that programs read and write it by.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,26 +164,24 @@ impl FamilyCore {
     pub(crate) fn read<R>(&self, key: &[u8], as_of: AsOf, read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         let row = self.counters.row();
         let started = row.start(Measure::Get, 1);
-        let (mut from_disk, mut bytes) = (false, 0);
-        let found = self.find(key, as_of, &mut from_disk, |record, guard| match record.blob() {
+        let from_disk = Cell::new(false);
+        let found = self.find(key, as_of, &from_disk, |record, guard| match record.blob() {
             None => {
-                bytes = record.value.len() as u64;
-                Ok((read(record.value), false))
+                row.add(Count::BytesRead, record.value.len() as u64);
+                Ok(read(record.value))
             }
             Some(blob) => {
-                bytes = blob.len();
-                let cold = blob.data(guard).is_none();
-                self.tree.read_blob(blob, guard, read).map(|value| (value, cold))
+                row.add(Count::BytesRead, blob.len());
+                from_disk.set(from_disk.get() || blob.data(guard).is_none());
+                self.tree.read_blob(blob, guard, read)
             }
         })?;
-        from_disk |= matches!(found, Some((_, true)));
         row.add(if found.is_some() { Count::GetsFound } else { Count::GetsAbsent }, 1);
-        row.add(Count::BytesRead, bytes);
-        if from_disk {
+        if from_disk.get() {
             row.add(Count::GetsFromDisk, 1);
         }
         row.finish(Measure::Get, started, 1);
-        Ok(found.map(|(value, _)| value))
+        Ok(found)
     }
 
     /// Loads what it takes, and shows the record where it lies. Sets `loaded` if its leaf was not in memory.
@@ -190,7 +189,7 @@ impl FamilyCore {
         &self,
         key: &[u8],
         as_of: AsOf,
-        loaded: &mut bool,
+        loaded: &Cell<bool>,
         show: impl FnOnce(Record<'_>, &epoch::Guard) -> Result<R>,
     ) -> Result<Option<R>> {
         let guard = epoch::pin();
@@ -200,7 +199,7 @@ impl FamilyCore {
                 Lookup::Absent => return self.usable().map(|()| None),
                 Lookup::Found(record) => return show(record, &guard).map(Some),
                 Lookup::Cold(page) => {
-                    *loaded = true;
+                    loaded.set(true);
                     self.tree.resident(page, &guard)?;
                 }
             }
@@ -208,7 +207,7 @@ impl FamilyCore {
     }
 
     pub(crate) fn expiry(&self, key: &[u8], as_of: AsOf) -> Result<Option<u64>> {
-        self.find(key, as_of, &mut false, |record, _| Ok(record.expiry))
+        self.find(key, as_of, &Cell::new(false), |record, _| Ok(record.expiry))
     }
 }
 
