@@ -166,8 +166,8 @@ impl Drop for Cursor {
         row.record(Measure::ScanLength, self.rows_fetched);
         if let Some(nanoseconds) = self.nanoseconds {
             row.record(Measure::Scan, nanoseconds);
-            if self.rows_fetched > 0 {
-                row.record(Measure::ScanRow, nanoseconds / self.rows_fetched);
+            if let Some(by_row) = nanoseconds.checked_div(self.rows_fetched) {
+                row.record(Measure::ScanRow, by_row);
             }
         }
     }
