@@ -10,6 +10,7 @@ b'seven strings'
 
 from lyredb._engine import DEFAULT_FAMILY, MAX_KEY_BYTES, MAX_VALUE_BYTES, Scan, __version__
 from lyredb.db import (
+    Bucket,
     CheckReport,
     ClosedError,
     Codec,
@@ -23,6 +24,7 @@ from lyredb.db import (
     FamilyExistsError,
     FamilyNotFoundError,
     ForkedError,
+    Histogram,
     InterruptedOperationError,
     KeyTooLargeError,
     LockedError,
@@ -48,6 +50,7 @@ __all__ = [
     "DEFAULT_FAMILY",
     "MAX_KEY_BYTES",
     "MAX_VALUE_BYTES",
+    "Bucket",
     "CheckReport",
     "ClosedError",
     "Codec",
@@ -61,6 +64,7 @@ __all__ = [
     "FamilyExistsError",
     "FamilyNotFoundError",
     "ForkedError",
+    "Histogram",
     "InterruptedOperationError",
     "KeyTooLargeError",
     "LockedError",

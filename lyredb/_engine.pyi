@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Generic, NoReturn, TypeAlias, TypedDict, TypeVar, final, overload
+from typing import Any, Final, Generic, Literal, NoReturn, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy
 import pyarrow
@@ -54,6 +54,11 @@ class _Tunable(TypedDict):
     description: str
     change: str
     tuner: bool
+
+# The unit, the sum of all values, and of each bucket its lowest value, its highest and how many.
+_Distribution: TypeAlias = tuple[Literal["seconds", "rows"], float, list[tuple[float, float, int]]]
+# Figures, and how often which values occurred.
+_Told: TypeAlias = tuple[dict[str, _Figure], dict[str, _Distribution]]
 
 class _Problem(TypedDict):
     path: str
@@ -190,7 +195,7 @@ class Engine:
     def compact(self, progress: Callable[[int, int], object] | None) -> None: ...
     def backup(self, destination: str | os.PathLike[str], progress: Callable[[int, int], object] | None) -> None: ...
     def check(self, progress: Callable[[int, int], object] | None) -> _CheckReport: ...
-    def stats(self) -> tuple[dict[str, _Figure], dict[str, dict[str, _Figure]]]: ...
+    def stats(self) -> tuple[_Told, dict[str, _Told]]: ...
     def close(self) -> None: ...
     def __reduce__(self) -> NoReturn: ...
 

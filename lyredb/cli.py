@@ -6,6 +6,7 @@ demo); 2, wrong usage; 3, the database or the system refused.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Generator
@@ -188,12 +189,14 @@ def stats(path: Path, as_json: bool) -> None:
         found = database.stats()
         settings = {name: database.settings(None if name == "" else name) for name in ("", *database.families())}
     if as_json:
-        _print_json({"database": found.database, "families": found.families, "settings": settings})
+        _print_json({**dataclasses.asdict(found), "settings": settings})
         return
     console = Console()
     console.print(_pairs(str(path), found.database))
+    _print_quantiles(console, found.database_histograms)
     for family, counters in found.families.items():
         console.print(_pairs(f"family {family}", counters))
+        _print_quantiles(console, found.family_histograms[family])
 
 
 @main.command()
@@ -444,6 +447,18 @@ def _pairs(title: str, counters: dict[str, int | float | str]) -> Table:
             shown = f"{value:,}"
         table.add_row(name, shown)
     return table
+
+
+def _print_quantiles(console: Console, histograms: dict[str, lyredb.Histogram]) -> None:
+    """A table of those that hold something, if any does: one just opened has measured little."""
+    measured = {name: histogram for name, histogram in histograms.items() if histogram.count}
+    if not measured:
+        return
+    table = _table("", "unit", "measured", "mean", "p50", "p99", "p99.9")
+    for name, histogram in measured.items():
+        marks = (histogram.mean, *(histogram.percentile(percent) for percent in (50, 99, 99.9)))
+        table.add_row(name, histogram.unit, f"{histogram.count:,}", *(f"{mark:.3g}" for mark in marks))
+    console.print(table)
 
 
 def _print_json(document: Any) -> None:

@@ -89,7 +89,26 @@ def test_stats(shop: Path) -> None:
     found = answer("stats", shop)
     assert set(found["families"]) == {"default", "orders"}
     assert "leaf_bytes" in found["settings"]["orders"]
-    assert "family orders" in run("stats", shop).stdout
+    assert found["family_histograms"]["orders"]["get"] == {"unit": "seconds", "total": 0.0, "buckets": []}
+    shown = run("stats", shop).stdout
+    assert "family orders" in shown
+    assert "p99" not in shown
+
+
+def test_stats_show_quantiles_of_what_was_measured(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lyredb.open(shop) as db:
+        db[b"a"] = b"2"
+        db.sync()
+        assert len(list(db.scan(limit=3))) == 3
+        measured = db.stats()
+    monkeypatch.setattr(lyredb.Database, "stats", lambda _: measured)
+    lines = [line.split() for line in run("stats", shop).stdout.splitlines()]
+    assert ["unit", "measured", "mean", "p50", "p99", "p99.9"] in lines
+    assert ["scan_length", "rows", "1", "3", "3", "3", "3"] in lines
+    assert any(line[:3] == ["log_sync", "seconds", "1"] for line in lines)
+    bucket = {"low": 3, "high": 3, "count": 1}
+    found = answer("stats", shop)["family_histograms"]["default"]["scan_length"]
+    assert found == {"unit": "rows", "total": 3, "buckets": [bucket]}
 
 
 def test_check(shop: Path) -> None:

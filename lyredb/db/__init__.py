@@ -1,7 +1,7 @@
 """Databases, families, transactions, snapshots, codecs and errors; import them from `lyredb`."""
 
 from lyredb.db.codecs import Codec
-from lyredb.db.database import CheckReport, Database, Problem, Stats, open
+from lyredb.db.database import CheckReport, Database, Problem, open
 from lyredb.db.errors import (
     ClosedError,
     CodecError,
@@ -26,9 +26,11 @@ from lyredb.db.errors import (
 )
 from lyredb.db.family import Family
 from lyredb.db.snapshot import Snapshot, SnapshotFamily
+from lyredb.db.stats import Bucket, Histogram, Stats
 from lyredb.db.transaction import Savepoint, Transaction, TransactionFamily
 
 __all__ = [
+    "Bucket",
     "CheckReport",
     "ClosedError",
     "Codec",
@@ -42,6 +44,7 @@ __all__ = [
     "FamilyExistsError",
     "FamilyNotFoundError",
     "ForkedError",
+    "Histogram",
     "InterruptedOperationError",
     "KeyTooLargeError",
     "LockedError",

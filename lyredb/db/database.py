@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar, cast, overload
@@ -22,6 +22,7 @@ from lyredb.db.errors import ConfigError, ConflictError, Error, FamilyExistsErro
 from lyredb.db.family import Family
 from lyredb.db.progress import Progress, reporting
 from lyredb.db.snapshot import Snapshot
+from lyredb.db.stats import Stats, read_stats
 from lyredb.db.transaction import Transaction
 
 K = TypeVar("K")
@@ -63,14 +64,6 @@ class CheckReport:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Counters and sizes, of the database and by family."""
-
-    database: dict[str, int | float | str]
-    families: dict[str, dict[str, int | float | str]] = field(default_factory=dict[str, dict[str, "int | float | str"]])
 
 
 class Database(Family[K, V]):
@@ -343,8 +336,8 @@ class Database(Family[K, V]):
         return CheckReport(found["families"], found["pages"], found["records"], found["bytes"], problems)
 
     def stats(self) -> Stats:
-        """Counters since the database was opened, and sizes; units are in the names."""
-        return Stats(*self._engine.stats())
+        """Counters and histograms since the database was opened, and sizes. Waits for a checkpoint that is running."""
+        return read_stats(self._engine)
 
     # --- life
 

@@ -16,6 +16,7 @@ use crate::catalogue::Root;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
+use crate::histogram::Histogram;
 use crate::page_tree::{Entry, encode_inner};
 use crate::pagefile::{Codec, Extent, PageKind, Superblock};
 use crate::pause::{Point, point};
@@ -43,8 +44,8 @@ pub struct CheckpointState {
     pub dropped: Vec<Arc<FamilyCore>>,
     /// How many of these, the first, have their extents in `doomed`: a checkpoint that saw them failed.
     pub dropped_doomed: usize,
-    pub count: u64,
-    pub nanoseconds: u64,
+    /// How long each checkpoint took that came to its end, in nanoseconds.
+    pub times: Histogram,
 }
 
 /// One checkpoint on its way.
@@ -120,8 +121,7 @@ impl Core {
         state.doomed = orphans;
         state.version = version;
         state.segment = segment;
-        state.count += 1;
-        state.nanoseconds += started.elapsed().as_nanos() as u64;
+        state.times.record(started.elapsed().as_nanos() as u64);
         self.log.remove_before(segment)?;
         point(Point::CheckpointDone);
         guard.flush();

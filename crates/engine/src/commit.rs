@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::Durability;
 use crate::batch::{Batch, EntryKind, Operation};
 use crate::core::Core;
-use crate::counters::Count;
+use crate::counters::{Count, Measure};
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::log::Ticket;
@@ -62,18 +62,39 @@ impl Core {
     /// False: it would have had to wait and was not to.
     pub fn put(&self, family: &Arc<FamilyCore>, key: &[u8], value: &[u8], expiry: u64, wait: bool) -> Result<bool> {
         let put = Operation::Put { family: family.id, key, value, expiry };
-        let outcome = self.change(family, key, Some(value), expiry, &put, wait)?;
+        let outcome = self.timed_change(Measure::Put, family, key, Some(value), expiry, &put, wait)?;
         Ok(!matches!(outcome, Outcome::WouldWait))
     }
 
     /// Whether the key was there; `None`: it would have had to wait and was not to.
     pub fn delete(&self, family: &Arc<FamilyCore>, key: &[u8], wait: bool) -> Result<Option<bool>> {
         let delete = Operation::Delete { family: family.id, key };
-        Ok(match self.change(family, key, None, 0, &delete, wait)? {
+        Ok(match self.timed_change(Measure::Delete, family, key, None, 0, &delete, wait)? {
             Outcome::Done => Some(true),
             Outcome::Nothing => Some(false),
             Outcome::WouldWait => None,
         })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn timed_change(
+        &self,
+        measure: Measure,
+        family: &Arc<FamilyCore>,
+        key: &[u8],
+        value: Option<&[u8]>,
+        expiry: u64,
+        operation: &Operation<'_>,
+        wait: bool,
+    ) -> Result<Outcome> {
+        let row = family.counters.row();
+        let started = row.start(measure, 1);
+        let outcome = self.change(family, key, value, expiry, operation, wait)?;
+        match outcome {
+            Outcome::WouldWait => row.put_off(measure, started, 1),
+            _ => row.finish(measure, started, 1),
+        }
+        Ok(outcome)
     }
 
     /// The whole way of a commit of one key, which is most of them: nothing is gathered, and the tree is gone down once.
@@ -121,6 +142,7 @@ impl Core {
             None => {
                 tree.apply_at(&mut writer, place, &[Record::tombstone(key, version)], &guard);
                 family.counters.add(Count::Deletes, 1);
+                family.counters.add(Count::BytesWritten, key.len() as u64);
             }
         }
         drop((writer, guard));
@@ -156,6 +178,8 @@ impl Core {
         if batch.is_empty() && check.is_none() {
             return self.open_check().map(|()| 0);
         }
+        let start = |family: &Arc<FamilyCore>| family.counters.row().start(Measure::Batch, 1);
+        let started: SmallVec<[_; 2]> = batch.families.iter().map(start).collect();
         self.relieve_memory(true)?;
         let mut families: Vec<Arc<FamilyCore>> = batch.families.clone();
         if let Some(check) = check {
@@ -191,10 +215,16 @@ impl Core {
         point(Point::CommitLogged);
         for ((family, plan), writer) in families.iter().zip(&mut plans).zip(&mut writers) {
             apply_plan(family, writer, plan, ticket.version, &guard);
+            if batch.families.iter().any(|written| written.id == family.id) {
+                count_plan(family, plan);
+            }
             point(Point::CommitAppliedToOneFamily);
         }
         drop((writers, guard));
         self.settle(ticket, in_flight)?;
+        for (family, started) in batch.families.iter().zip(started) {
+            family.counters.row().finish(Measure::Batch, started, 1);
+        }
         Ok(expanded.removed)
     }
 
@@ -327,11 +357,9 @@ fn last_of_each_key<'a>(records: &[Record<'a>]) -> Vec<Record<'a>> {
 
 /// Makes a plan's changes to the family's tree, as of `version`.
 fn apply_plan(family: &FamilyCore, writer: &mut Writer, plan: &mut [Record<'_>], version: u64, guard: &Guard) {
-    let mut bytes = 0;
     let mut longest = 0;
     for record in plan.iter_mut() {
         record.version = version;
-        bytes += record.key.len() + record.value.len();
         longest = longest.max(record.value.len());
     }
     if longest < family.settings.blob_bytes() {
@@ -344,7 +372,12 @@ fn apply_plan(family: &FamilyCore, writer: &mut Writer, plan: &mut [Record<'_>],
         });
         family.tree.apply(writer, &with_blobs.collect::<Vec<_>>(), guard);
     }
-    family.counters.add(Count::Batches, 1);
-    family.counters.add(Count::BatchRecords, plan.len() as u64);
-    family.counters.add(Count::BytesWritten, bytes as u64);
+}
+
+fn count_plan(family: &FamilyCore, plan: &[Record<'_>]) {
+    let bytes: usize = plan.iter().map(|record| record.key.len() + record.value.len()).sum();
+    let row = family.counters.row();
+    row.add(Count::Batches, 1);
+    row.add(Count::BatchRecords, plan.len() as u64);
+    row.add(Count::BytesWritten, bytes as u64);
 }

@@ -1,39 +1,73 @@
 //! Counters of what happens, cheap enough for every operation: a row of cells for each thread, summed when read.
+//!
+//! How long operations take is measured for a sample of them only: a clock is asked when an operation is due, and to know
+//! that takes one cell beside those that count.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::histogram::{Histogram, Reading};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
-macro_rules! counts {
-    ($($name:ident => $text:literal,)*) => {
+macro_rules! named {
+    ($what:ident: $($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Count { $($name,)* }
+        pub enum $what { $($(#[$doc])* $name,)* }
 
-        impl Count {
-            pub const ALL: &'static [(Count, &'static str)] = &[$((Count::$name, $text),)*];
+        impl $what {
+            pub const ALL: &'static [($what, &'static str)] = &[$(($what::$name, $text),)*];
         }
     };
 }
 
-counts! {
+// The first few share a cache line with what tells which operations are due.
+named! { Count:
+    /// A lookup that finds nothing in memory and goes on to the disk counts once.
     GetsFound => "gets_found",
     GetsAbsent => "gets_absent",
+    /// Keys and values of what was written; of what was read, as much as was handed out.
+    BytesRead => "bytes_read",
     Puts => "puts",
+    BytesWritten => "bytes_written",
+    /// Gets that waited for the disk; all others were answered from memory.
+    GetsFromDisk => "gets_from_disk",
     Deletes => "deletes",
     Batches => "batches",
     BatchRecords => "batch_records",
     Scans => "scans",
     RowsScanned => "rows_scanned",
-    BytesRead => "bytes_read",
-    BytesWritten => "bytes_written",
+    /// Leaves that scans walked over, and those of them that were not in memory.
+    LeavesScanned => "leaves_scanned",
+    LeavesScannedFromDisk => "leaves_scanned_from_disk",
+    /// Leaves read from disk, whoever needed them.
     PageLoads => "page_loads",
+    /// Long values read from disk.
+    LongValueLoads => "long_value_loads",
     Evictions => "evictions",
     Conflicts => "conflicts",
 }
 
+named! { Measure:
+    Get => "get",
+    Put => "put",
+    Delete => "delete",
+    Batch => "batch",
+    /// The time that all fetches of a scan took together.
+    Scan => "scan",
+    /// The same by row.
+    ScanRow => "scan_row",
+    /// Rows that a scan fetched, of every scan.
+    ScanLength => "scan_length",
+}
+
 const COUNTS: usize = Count::ALL.len();
+const MEASURES: usize = Measure::ALL.len();
+/// One operation in so many is timed on the average, of the kinds that `Row::start` is for.
+const INTERVALS: [u32; 5] = [256, 64, 64, 16, 16];
 /// Threads with cells of their own; those beyond share the last row.
 const ROWS: usize = 32;
 
@@ -68,24 +102,50 @@ pub fn thread_slot() -> usize {
     SLOT.try_with(|slot| slot.0.get()).unwrap_or(ROWS - 1)
 }
 
-pub struct FamilyCounters {
-    rows: Box<[CachePadded<[AtomicU64; COUNTS]>]>,
+/// What the calling thread counts in. Not `Send`: the cells are the thread's own.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    cells: &'a Cells,
+    own: bool,
+    of_this_thread: PhantomData<*const ()>,
 }
 
-impl Default for FamilyCounters {
-    fn default() -> Self {
-        FamilyCounters {
-            rows: (0..ROWS).map(|_| CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)))).collect(),
+#[repr(C)]
+struct Cells {
+    /// How many operations go by until one is timed, by kind.
+    until_due: [AtomicU32; INTERVALS.len()],
+    random: AtomicU32,
+    counts: [AtomicU64; COUNTS],
+    histograms: [OnceLock<Box<Histogram>>; MEASURES],
+}
+
+impl Cells {
+    fn new(row: usize) -> Cells {
+        let cells = Cells {
+            until_due: std::array::from_fn(|_| AtomicU32::new(0)),
+            random: AtomicU32::new(0x9e37_79b9_u32.wrapping_mul(row as u32 + 1)),
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            histograms: std::array::from_fn(|_| OnceLock::new()),
+        };
+        for (until_due, interval) in cells.until_due.iter().zip(INTERVALS) {
+            until_due.store(cells.draw(interval), Ordering::Relaxed);
         }
+        cells
+    }
+
+    /// Between half the interval and one and a half: what a program does in regular turns is met at every turn.
+    fn draw(&self, interval: u32) -> u32 {
+        let random = self.random.load(Ordering::Relaxed).wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
+        self.random.store(random, Ordering::Relaxed);
+        interval / 2 + (random >> 16) % interval
     }
 }
 
-impl FamilyCounters {
+impl Row<'_> {
     #[inline(always)]
-    pub fn add(&self, count: Count, amount: u64) {
-        let slot = thread_slot();
-        let cell = &self.rows[slot][count as usize];
-        if slot < ROWS - 1 {
+    pub fn add(self, count: Count, amount: u64) {
+        let cell = &self.cells.counts[count as usize];
+        if self.own {
             // The row is this thread's alone: no locked instruction is needed.
             cell.store(cell.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
         } else {
@@ -93,8 +153,88 @@ impl FamilyCounters {
         }
     }
 
+    /// As so many operations begin together: the time, if they are to be timed.
+    #[inline(always)]
+    pub fn start(self, measure: Measure, operations: u32) -> Option<Instant> {
+        // Threads that share a row may overwrite each other's; the interval is not exact then.
+        let until_due = &self.cells.until_due[measure as usize];
+        match until_due.load(Ordering::Relaxed).checked_sub(operations) {
+            Some(left) => {
+                until_due.store(left, Ordering::Relaxed);
+                None
+            }
+            None => Some(self.start_due(measure)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn start_due(self, measure: Measure) -> Instant {
+        let next = self.cells.draw(INTERVALS[measure as usize]);
+        self.cells.until_due[measure as usize].store(next, Ordering::Relaxed);
+        Instant::now()
+    }
+
+    /// The end of what `start` timed, if it did: each operation took its share.
+    #[inline(always)]
+    pub fn finish(self, measure: Measure, started: Option<Instant>, operations: u32) {
+        if let Some(started) = started {
+            self.finish_timed(measure, started, operations);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_timed(self, measure: Measure, started: Instant, operations: u32) {
+        self.record(measure, started.elapsed().as_nanos() as u64 / u64::from(operations.max(1)));
+    }
+
+    /// So many of the operations that were started could not be done without waiting, and will be started again; one of
+    /// them is due at once if these were timed. They count once that way, and are timed as often as others.
+    #[cold]
+    pub fn put_off(self, measure: Measure, started: Option<Instant>, operations: u32) {
+        let until_due = &self.cells.until_due[measure as usize];
+        let left = if started.is_some() { 0 } else { until_due.load(Ordering::Relaxed).saturating_add(operations) };
+        until_due.store(left, Ordering::Relaxed);
+    }
+
+    pub fn record(self, measure: Measure, value: u64) {
+        self.cells.histograms[measure as usize].get_or_init(Box::default).record(value);
+    }
+}
+
+pub struct FamilyCounters {
+    rows: Box<[CachePadded<Cells>]>,
+}
+
+impl Default for FamilyCounters {
+    fn default() -> Self {
+        FamilyCounters { rows: (0..ROWS).map(|row| CachePadded::new(Cells::new(row))).collect() }
+    }
+}
+
+impl FamilyCounters {
+    #[inline(always)]
+    pub fn row(&self) -> Row<'_> {
+        let slot = thread_slot();
+        Row { cells: &self.rows[slot], own: slot < ROWS - 1, of_this_thread: PhantomData }
+    }
+
+    #[inline(always)]
+    pub fn add(&self, count: Count, amount: u64) {
+        self.row().add(count, amount);
+    }
+
     pub fn sum(&self, count: Count) -> u64 {
-        self.rows.iter().map(|row| row[count as usize].load(Ordering::Relaxed)).sum()
+        self.rows.iter().map(|row| row.counts[count as usize].load(Ordering::Relaxed)).sum()
+    }
+
+    pub fn read(&self, measure: Measure) -> Reading {
+        let mut reading = Reading::default();
+        for histogram in self.rows.iter().filter_map(|row| row.histograms[measure as usize].get()) {
+            histogram.add_to(&mut reading);
+        }
+        reading
     }
 }
 
@@ -107,10 +247,51 @@ mod tests {
         let counters = FamilyCounters::default();
         std::thread::scope(|scope| {
             for _ in 0..ROWS * 2 {
-                scope.spawn(|| (0..1_000).for_each(|_| counters.add(Count::GetsFound, 1)));
+                scope.spawn(|| {
+                    for value in 0..1_000 {
+                        counters.add(Count::GetsFound, 1);
+                        counters.row().record(Measure::ScanLength, value);
+                    }
+                });
             }
         });
         assert_eq!(counters.sum(Count::GetsFound), ROWS as u64 * 2 * 1_000);
         assert_eq!(counters.sum(Count::Puts), 0);
+        let lengths = counters.read(Measure::ScanLength);
+        assert_eq!((lengths.count(), lengths.sum), (ROWS as u64 * 2 * 1_000, ROWS as u64 * 2 * 499_500));
+        assert_eq!(counters.read(Measure::Get).count(), 0);
+    }
+
+    #[test]
+    fn one_in_an_interval_is_timed() {
+        let counters = FamilyCounters::default();
+        for measure in [Measure::Get, Measure::Put, Measure::Delete, Measure::Batch, Measure::Scan] {
+            let interval = u64::from(INTERVALS[measure as usize]);
+            let row = counters.row();
+            (0..interval * 1_000).for_each(|_| row.finish(measure, row.start(measure, 1), 1));
+            let timed = counters.read(measure).count();
+            assert!((950..=1_050).contains(&timed), "{measure:?}: {timed}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_off_is_timed_as_often() {
+        let counters = FamilyCounters::default();
+        let row = counters.row();
+        let operations = u64::from(INTERVALS[Measure::Get as usize]) * 1_000;
+        for number in 0..operations {
+            let started = row.start(Measure::Get, 1);
+            let hot = number % 3 == 0;
+            if hot {
+                row.finish(Measure::Get, started, 1);
+            } else {
+                row.put_off(Measure::Get, started, 1);
+                let again = row.start(Measure::Get, 1);
+                assert_eq!(started.is_some(), again.is_some());
+                row.finish(Measure::Get, again, 1);
+            }
+        }
+        let timed = counters.read(Measure::Get).count();
+        assert!((950..=1_050).contains(&timed), "{timed}");
     }
 }

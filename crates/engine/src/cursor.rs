@@ -1,7 +1,9 @@
 //! A cursor as programs have it: the tree's at a snapshot, with a transaction's own writes laid over it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::counters::{Count, Measure};
 use crate::error::Result;
 use crate::family::{Family, FamilyCore};
 use crate::pause::{Point, point};
@@ -26,6 +28,9 @@ pub struct Cursor {
     waiting: Rows,
     next: usize,
     end: Fetched,
+    rows_fetched: u64,
+    /// How long all fetches took, if the scan is one of those that are timed.
+    nanoseconds: Option<u64>,
 }
 
 /// Rows taken from the tree at a time when an overlay has to be merged in.
@@ -40,6 +45,8 @@ impl Cursor {
         overlay: Vec<Overlaid>,
     ) -> Cursor {
         let tree = tree::Cursor::new(Arc::clone(&family.core.tree), snapshot.version(), range.clone(), reverse);
+        let row = family.core.counters.row();
+        row.add(Count::Scans, 1);
         Cursor {
             snapshot,
             family: Arc::clone(&family.core),
@@ -51,6 +58,8 @@ impl Cursor {
             waiting: Rows::default(),
             next: 0,
             end: Fetched::More,
+            rows_fetched: 0,
+            nanoseconds: row.start(Measure::Scan, 1).map(|_| 0),
         }
     }
 
@@ -71,6 +80,8 @@ impl Cursor {
     ) -> Result<Fetched> {
         self.family.usable()?;
         point(Point::ReadStarted);
+        let started = self.nanoseconds.map(|_| Instant::now());
+        let (rows_before, bytes_before) = (rows.len(), rows.bytes());
         let limit = Limit { rows: limit, bytes: limit_bytes, may_block };
         let fetched = if self.overlay.is_empty() {
             self.tree.fetch(columns, limit, rows)?
@@ -80,6 +91,11 @@ impl Cursor {
         // An end may be that of a tree which was emptied by `close` meanwhile.
         self.family.usable()?;
         self.snapshot.held()?;
+        self.rows_fetched += (rows.len() - rows_before) as u64;
+        self.family.counters.add(Count::BytesRead, (rows.bytes() - bytes_before) as u64);
+        if let (Some(nanoseconds), Some(started)) = (&mut self.nanoseconds, started) {
+            *nanoseconds += started.elapsed().as_nanos() as u64;
+        }
         Ok(fetched)
     }
 
@@ -143,6 +159,19 @@ impl Cursor {
             }
             self.passed += usize::from(take_own);
             self.next += usize::from(take_stored);
+        }
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        let row = self.family.counters.row();
+        row.record(Measure::ScanLength, self.rows_fetched);
+        if let Some(nanoseconds) = self.nanoseconds {
+            row.record(Measure::Scan, nanoseconds);
+            if let Some(by_row) = nanoseconds.checked_div(self.rows_fetched) {
+                row.record(Measure::ScanRow, by_row);
+            }
         }
     }
 }

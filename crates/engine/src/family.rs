@@ -1,5 +1,6 @@
 //! A family: one ordered set of records, and the handle that programs read and write it by.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crossbeam_epoch as epoch;
 
 use crate::batch::{Batch, check_key, check_value};
 use crate::core::Shared;
-use crate::counters::{Count, FamilyCounters};
+use crate::counters::{Count, FamilyCounters, Measure, Row};
 use crate::error::{Error, Result};
 use crate::pause::{Point, point};
 use crate::sync::{AtomicU32, Ordering, RwLock};
@@ -78,6 +79,24 @@ impl FamilyCore {
         as_of: AsOf,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Resident<R>> {
+        let row = self.counters.row();
+        let started = row.start(Measure::Get, 1);
+        let found = self.look_up_resident(row, key, as_of, read)?;
+        match found {
+            Resident::Cold => row.put_off(Measure::Get, started, 1),
+            _ => row.finish(Measure::Get, started, 1),
+        }
+        Ok(found)
+    }
+
+    #[inline(always)]
+    fn look_up_resident<R>(
+        &self,
+        row: Row<'_>,
+        key: &[u8],
+        as_of: AsOf,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Resident<R>> {
         let guard = epoch::pin();
         // Looked at after pinning: `close` frees the tree through the epoch, and only after it has changed the state.
         self.usable()?;
@@ -86,19 +105,21 @@ impl FamilyCore {
             Lookup::Absent => {
                 // Absent, or gone with the whole tree, which `close` empties after it has changed the state.
                 self.usable()?;
-                self.counters.add(Count::GetsAbsent, 1);
+                row.add(Count::GetsAbsent, 1);
                 Ok(Resident::Absent)
             }
             Lookup::Cold(_) => Ok(Resident::Cold),
             Lookup::Found(record) => {
-                self.counters.add(Count::GetsFound, 1);
-                match record.blob() {
-                    None => Ok(Resident::Found(read(record.value))),
+                let value = match record.blob() {
+                    None => record.value,
                     Some(blob) => match blob.data(&guard) {
-                        Some(data) => Ok(Resident::Found(read(data))),
-                        None => Ok(Resident::Cold),
+                        Some(data) => data,
+                        None => return Ok(Resident::Cold),
                     },
-                }
+                };
+                row.add(Count::GetsFound, 1);
+                row.add(Count::BytesRead, value.len() as u64);
+                Ok(Resident::Found(read(value)))
             }
         }
     }
@@ -110,43 +131,68 @@ impl FamilyCore {
         as_of: AsOf,
         visit: &mut dyn FnMut(usize, Option<&[u8]>),
     ) -> Result<Vec<usize>> {
+        let row = self.counters.row();
+        let started = row.start(Measure::Get, keys.len() as u32);
         let guard = epoch::pin();
         self.usable()?;
         point(Point::ReadStarted);
-        let (mut cold, mut found) = (Vec::new(), 0);
+        let (mut cold, mut found, mut bytes) = (Vec::new(), 0, 0);
         self.tree.lookup_many(keys, as_of, &guard, &mut |index, lookup| match lookup {
             Lookup::Absent => visit(index, None),
             Lookup::Cold(_) => cold.push(index),
             Lookup::Found(record) => match record.blob().map(|blob| blob.data(&guard)) {
                 None => {
                     found += 1;
+                    bytes += record.value.len();
                     visit(index, Some(record.value));
                 }
                 Some(Some(data)) => {
                     found += 1;
+                    bytes += data.len();
                     visit(index, Some(data));
                 }
                 Some(None) => cold.push(index),
             },
         });
         self.usable()?;
-        self.counters.add(Count::GetsAbsent, (keys.len() - cold.len()) as u64 - found);
-        self.counters.add(Count::GetsFound, found);
+        let answered = keys.len() - cold.len();
+        row.add(Count::GetsAbsent, answered as u64 - found);
+        row.add(Count::GetsFound, found);
+        row.add(Count::BytesRead, bytes as u64);
+        row.put_off(Measure::Get, started.filter(|_| answered == 0), cold.len() as u32);
+        row.finish(Measure::Get, started.filter(|_| answered > 0), answered as u32);
         Ok(cold)
     }
 
     pub(crate) fn read<R>(&self, key: &[u8], as_of: AsOf, read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        self.find(key, as_of, |record, guard| match record.blob() {
-            None => Ok(read(record.value)),
-            Some(blob) => self.tree.read_blob(blob, guard, read),
-        })
+        let row = self.counters.row();
+        let started = row.start(Measure::Get, 1);
+        let from_disk = Cell::new(false);
+        let found = self.find(key, as_of, &from_disk, |record, guard| match record.blob() {
+            None => {
+                row.add(Count::BytesRead, record.value.len() as u64);
+                Ok(read(record.value))
+            }
+            Some(blob) => {
+                row.add(Count::BytesRead, blob.len());
+                from_disk.set(from_disk.get() || blob.data(guard).is_none());
+                self.tree.read_blob(blob, guard, read)
+            }
+        })?;
+        row.add(if found.is_some() { Count::GetsFound } else { Count::GetsAbsent }, 1);
+        if from_disk.get() {
+            row.add(Count::GetsFromDisk, 1);
+        }
+        row.finish(Measure::Get, started, 1);
+        Ok(found)
     }
 
-    /// Loads what it takes, and shows the record where it lies.
+    /// Loads what it takes, and shows the record where it lies. Sets `loaded` if its leaf was not in memory.
     fn find<R>(
         &self,
         key: &[u8],
         as_of: AsOf,
+        loaded: &Cell<bool>,
         show: impl FnOnce(Record<'_>, &epoch::Guard) -> Result<R>,
     ) -> Result<Option<R>> {
         let guard = epoch::pin();
@@ -156,13 +202,16 @@ impl FamilyCore {
             match self.tree.lookup(key, as_of, &guard) {
                 Lookup::Absent => return self.usable().map(|()| None),
                 Lookup::Found(record) => return show(record, &guard).map(Some),
-                Lookup::Cold(page) => drop(self.tree.resident(page, &guard)?),
+                Lookup::Cold(page) => {
+                    loaded.set(true);
+                    self.tree.resident(page, &guard)?;
+                }
             }
         }
     }
 
     pub(crate) fn expiry(&self, key: &[u8], as_of: AsOf) -> Result<Option<u64>> {
-        self.find(key, as_of, |record, _| Ok(record.expiry))
+        self.find(key, as_of, &Cell::new(false), |record, _| Ok(record.expiry))
     }
 }
 

@@ -4,11 +4,10 @@ use std::sync::OnceLock;
 use std::sync::mpsc::SyncSender;
 use std::thread::Thread;
 
-use crate::ahead;
-
+use crate::ahead::{self, Call, PageSize};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// Made ready ahead of writers, at most.
+/// Made ready ahead of those who fill it, at most.
 const AHEAD: u64 = 16 << 20;
 /// By how much the pages grow until more is made ready.
 const STEP: u64 = 4 << 20;
@@ -16,11 +15,14 @@ const STEP: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct Memory {
     used: AtomicU64,
+    /// Parts of `used`; the rest is leaves.
+    inner_pages: AtomicU64,
+    long_values: AtomicU64,
     budget: AtomicU64,
     /// Who makes room, woken when the budget is exceeded.
     keeper: OnceLock<Thread>,
     called: AtomicBool,
-    ahead: OnceLock<SyncSender<usize>>,
+    ahead: OnceLock<SyncSender<Call>>,
     /// The use at which more memory is made ready.
     mark: AtomicU64,
 }
@@ -29,6 +31,8 @@ impl Memory {
     pub fn new(budget: u64) -> Memory {
         Memory {
             used: AtomicU64::new(0),
+            inner_pages: AtomicU64::new(0),
+            long_values: AtomicU64::new(0),
             budget: AtomicU64::new(budget),
             keeper: OnceLock::new(),
             called: AtomicBool::new(false),
@@ -37,34 +41,48 @@ impl Memory {
         }
     }
 
+    /// For what is read from disk.
     pub fn add(&self, bytes: usize) {
+        self.count(bytes, PageSize::Huge);
+    }
+
+    /// For what a writer makes: faster than anybody reads, and in part to be freed again at once.
+    pub fn grow(&self, bytes: usize) {
+        self.count(bytes, PageSize::Small);
+    }
+
+    #[inline]
+    fn count(&self, bytes: usize, pages: PageSize) {
         let used = self.used.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if used > self.mark.load(Ordering::Relaxed) {
+            self.make_ready(used, pages);
+        }
         if used > self.budget() && !self.called.load(Ordering::Relaxed) {
             self.call();
         }
     }
 
-    /// As `add`, for what a writer allocates.
-    #[inline]
-    pub fn grow(&self, bytes: usize) {
-        self.add(bytes);
-        let used = self.used();
-        if used > self.mark.load(Ordering::Relaxed) {
-            self.make_ready(used);
-        }
-    }
-
     #[cold]
-    fn make_ready(&self, used: u64) {
+    fn make_ready(&self, used: u64, pages: PageSize) {
         self.mark.store(used + STEP, Ordering::Relaxed);
-        let bytes = AHEAD.min(self.budget().saturating_sub(used) / 4);
+        let bytes = AHEAD.min(self.budget().saturating_sub(used) / 4) as usize;
         // A call that is not answered yet is as good.
-        let _ = self.ahead.get_or_init(ahead::start).try_send(bytes as usize);
+        let _ = self.ahead.get_or_init(ahead::start).try_send(Call { bytes, pages });
     }
 
     /// To be called now and then, so that growth is noticed again after less has been used for a while.
     pub fn lower_mark(&self) {
         self.mark.fetch_min(self.used() + STEP, Ordering::Relaxed);
+    }
+
+    pub fn add_inner(&self, bytes: usize) {
+        self.inner_pages.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.add(bytes);
+    }
+
+    pub fn add_long_value(&self, bytes: usize) {
+        self.long_values.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.grow(bytes);
     }
 
     #[cold]
@@ -86,6 +104,24 @@ impl Memory {
 
     pub fn sub(&self, bytes: usize) {
         self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn sub_inner(&self, bytes: usize) {
+        self.inner_pages.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.sub(bytes);
+    }
+
+    pub fn sub_long_value(&self, bytes: usize) {
+        self.long_values.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.sub(bytes);
+    }
+
+    pub fn inner_pages(&self) -> u64 {
+        self.inner_pages.load(Ordering::Relaxed)
+    }
+
+    pub fn long_values(&self) -> u64 {
+        self.long_values.load(Ordering::Relaxed)
     }
 
     pub fn used(&self) -> u64 {
@@ -111,14 +147,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_made_ready_where_writers_make_it_grow() {
+    fn memory_is_made_ready_where_its_use_grows() {
         let memory = Memory::new(1 << 30);
-        memory.add(8 << 20);
-        assert!(memory.ahead.get().is_none(), "reading is no growth of this kind");
-        memory.sub(8 << 20);
         memory.grow(1 << 19);
         assert!(memory.ahead.get().is_none(), "too little to start a thread for");
-        memory.grow(1 << 20);
+        memory.add(1 << 20);
         assert!(memory.ahead.get().is_some());
         assert_eq!(memory.mark.load(Ordering::Relaxed), (3 << 19) + STEP);
         memory.sub(1 << 20);

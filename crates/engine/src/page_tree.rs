@@ -145,7 +145,7 @@ impl Opening<'_> {
             children.push(Child { low: entry.low.into(), page });
         }
         let image = build_inner(level as usize, &children);
-        self.memory.add(image.bytes());
+        self.memory.add_inner(image.bytes());
         if level == 1 {
             return Ok(Box::into_raw(PageRef::clean(image.address(), 1, entry.extent)));
         }

@@ -3,8 +3,9 @@
 use crossbeam_epoch as epoch;
 
 use crate::core::Core;
-use crate::counters::Count;
+use crate::counters::{Count, Measure};
 use crate::error::{Error, Result};
+use crate::histogram::Reading;
 use crate::pagefile::{Extent, PAGE_FILE_NAME};
 use crate::snapshot::Progress;
 use crate::sync::Ordering;
@@ -37,11 +38,26 @@ pub enum Stat {
     Text(String),
 }
 
-/// Figures by name; of the database, and of each family.
+/// How often which values occurred since the database was opened.
+#[derive(Clone, Debug)]
+pub enum Distribution {
+    /// Of times, in nanoseconds.
+    Times(Reading),
+    /// Of numbers of rows.
+    Rows(Reading),
+}
+
+/// What one family, or the database as a whole, tells of itself, by name.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    pub figures: Vec<(&'static str, Stat)>,
+    pub distributions: Vec<(&'static str, Distribution)>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Stats {
-    pub database: Vec<(&'static str, Stat)>,
-    pub families: Vec<(String, Vec<(&'static str, Stat)>)>,
+    pub database: Figures,
+    pub families: Vec<(String, Figures)>,
 }
 
 impl Core {
@@ -101,12 +117,18 @@ impl Core {
         let paged = self.pages.counters();
         let logged = self.log.counters();
         let active = self.versions.active();
-        let (checkpoints, nanoseconds, segment) = {
+        let syncs = self.log.sync_times();
+        let (checkpoints, segment) = {
             let state = self.checkpoint.lock();
-            (state.count, state.nanoseconds, state.segment)
+            (state.times.read(), state.segment)
         };
+        let (used, inner_pages, long_values) =
+            (self.memory.used(), self.memory.inner_pages(), self.memory.long_values());
         let mut database = vec![
-            ("memory_used", Stat::Bytes(self.memory.used())),
+            ("memory_used", Stat::Bytes(used)),
+            ("memory_leaves", Stat::Bytes(used.saturating_sub(inner_pages + long_values))),
+            ("memory_inner_pages", Stat::Bytes(inner_pages)),
+            ("memory_long_values", Stat::Bytes(long_values)),
             ("memory_budget", Stat::Bytes(self.memory.budget())),
             ("file_size", Stat::Bytes(usage.file_bytes)),
             ("file_used", Stat::Bytes(usage.used_bytes)),
@@ -114,14 +136,14 @@ impl Core {
             ("log_size", Stat::Bytes(self.log.bytes_since(segment))),
             ("log_blocks", Stat::Count(logged.blocks)),
             ("log_written", Stat::Bytes(logged.bytes)),
-            ("log_syncs", Stat::Count(logged.syncs)),
-            ("log_sync_time", Stat::Seconds(logged.sync_ns as f64 / 1e9)),
+            ("log_syncs", Stat::Count(syncs.count())),
+            ("log_sync_time", Stat::Seconds(syncs.sum as f64 / 1e9)),
             ("pages_read", Stat::Count(paged.pages_read)),
             ("pages_read_bytes", Stat::Bytes(paged.bytes_read)),
             ("pages_written", Stat::Count(paged.pages_written)),
             ("pages_written_bytes", Stat::Bytes(paged.bytes_written)),
-            ("checkpoints", Stat::Count(checkpoints)),
-            ("checkpoint_time", Stat::Seconds(nanoseconds as f64 / 1e9)),
+            ("checkpoints", Stat::Count(checkpoints.count())),
+            ("checkpoint_time", Stat::Seconds(checkpoints.sum as f64 / 1e9)),
             ("version", Stat::Count(self.versions.visible())),
             ("version_on_disk", Stat::Count(self.log.synced_version())),
             ("oldest_snapshot_version", Stat::Count(active[0])),
@@ -134,9 +156,18 @@ impl Core {
             figures.push(("consolidations", Stat::Count(writer.consolidations)));
             figures.push(("splits", Stat::Count(writer.splits)));
             figures.push(("merges", Stat::Count(writer.merges)));
-            (family.name.read().clone(), figures)
+            drop(writer);
+            let distributions = Measure::ALL.iter().map(|&(measure, name)| {
+                let reading = family.counters.read(measure);
+                let rows = measure == Measure::ScanLength;
+                (name, if rows { Distribution::Rows(reading) } else { Distribution::Times(reading) })
+            });
+            (family.name.read().clone(), Figures { figures, distributions: distributions.collect() })
         });
-        Ok(Stats { database, families: families.collect() })
+        let families = families.collect();
+        let distributions =
+            vec![("log_sync", Distribution::Times(syncs)), ("checkpoint", Distribution::Times(checkpoints))];
+        Ok(Stats { database: Figures { figures: database, distributions }, families })
     }
 
     pub fn is_closed(&self) -> bool {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::Resident;
 use crate::core::Core;
-use crate::counters::Count;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::family::Family;
@@ -95,7 +94,6 @@ impl Snapshot {
 
     pub fn cursor(&self, family: &Family, range: Range, reverse: bool) -> Result<Cursor> {
         family.core.usable()?;
-        family.core.counters.add(Count::Scans, 1);
         Ok(Cursor::new(self.clone(), family, range, reverse, Vec::new()))
     }
 }

@@ -41,7 +41,7 @@ fn check(database: &Database) -> CheckReport {
 
 fn family_figure(database: &Database, name: &str) -> u64 {
     let stats = database.stats().expect("figures");
-    match stats.families[0].1.iter().find(|(known, _)| *known == name) {
+    match stats.families[0].1.figures.iter().find(|(known, _)| *known == name) {
         Some((_, Stat::Count(number))) => *number,
         other => panic!("{name}: {other:?}"),
     }

@@ -7,9 +7,9 @@ use crate::transaction::Transaction;
 use crate::{convert, progress};
 use lyredb_engine as engine;
 use lyredb_engine::tunables::{Change, Kind, REGISTRY, Scope};
-use lyredb_engine::{Durability, Stat};
+use lyredb_engine::{Distribution, Durability, Figures, Stat};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyTuple};
 use std::path::{Path, PathBuf};
 
 #[pyclass(frozen, module = "lyredb._engine")]
@@ -186,14 +186,14 @@ impl Engine {
         Ok(answer)
     }
 
-    /// (figures of the database, figures by family).
-    fn stats<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
+    /// (figures, distributions) of the database, and by family.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<(Told<'py>, Bound<'py, PyDict>)> {
         let stats = self.run(py, engine::Database::stats)?;
         let families = PyDict::new(py);
-        for (name, rows) in stats.families {
-            families.set_item(name, figures(py, rows)?)?;
+        for (name, told) in stats.families {
+            families.set_item(name, tell(py, told)?)?;
         }
-        Ok((figures(py, stats.database)?, families))
+        Ok((tell(py, stats.database)?, families))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -202,6 +202,28 @@ impl Engine {
 
     fn __reduce__(&self) -> PyResult<()> {
         Err(error::pickled("database", "send its path and call lyredb.open() there"))
+    }
+}
+
+type Told<'py> = (Bound<'py, PyDict>, Bound<'py, PyDict>);
+
+fn tell<'py>(py: Python<'py>, told: Figures) -> PyResult<Told<'py>> {
+    let distributions = PyDict::new(py);
+    for (name, distribution) in told.distributions {
+        distributions.set_item(name, self::distribution(py, &distribution)?)?;
+    }
+    Ok((figures(py, told.figures)?, distributions))
+}
+
+/// (unit, sum of all values, buckets).
+fn distribution<'py>(py: Python<'py>, distribution: &Distribution) -> PyResult<Bound<'py, PyTuple>> {
+    match distribution {
+        Distribution::Times(reading) => {
+            let seconds = |nanoseconds| nanoseconds as f64 / 1e9;
+            let buckets = reading.buckets().map(|(low, high, count)| (seconds(low), seconds(high), count));
+            ("seconds", seconds(reading.sum), buckets.collect::<Vec<_>>()).into_pyobject(py)
+        }
+        Distribution::Rows(reading) => ("rows", reading.sum, reading.buckets().collect::<Vec<_>>()).into_pyobject(py),
     }
 }
 

@@ -8,6 +8,7 @@ use super::open::{self, LogOptions, Opened};
 use super::tail::{Gathered, Refusal, Tail, Ticket};
 use super::writer::{Failure, LogCounters, Progress, Writer, remove_file};
 use crate::disk::Disk;
+use crate::histogram::Reading;
 use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::{Durability, Error, Result};
 
@@ -211,6 +212,11 @@ impl Log {
 
     pub fn counters(&self) -> LogCounters {
         self.shared.progress.counters()
+    }
+
+    /// How long each sync took, in nanoseconds.
+    pub fn sync_times(&self) -> Reading {
+        self.shared.progress.sync_times.read()
     }
 
     /// Refuses all later writes, as a failed sync does.

@@ -10,6 +10,7 @@ use super::open::LogOptions;
 use super::segments;
 use super::tail::Gathered;
 use crate::disk::{Disk, File};
+use crate::histogram::Histogram;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::{Durability, Error, Result};
 
@@ -29,8 +30,6 @@ pub struct LogCounters {
     /// Headers included.
     pub bytes: u64,
     pub syncs: u64,
-    /// Time that syncs took, in nanoseconds.
-    pub sync_ns: u64,
 }
 
 /// What others than the leader ask about.
@@ -45,8 +44,8 @@ pub(super) struct Progress {
     pub files: Mutex<Files>,
     blocks: AtomicU64,
     bytes: AtomicU64,
-    syncs: AtomicU64,
-    sync_ns: AtomicU64,
+    /// How long each sync took, in nanoseconds.
+    pub sync_times: Histogram,
 }
 
 #[derive(Debug, Default)]
@@ -62,8 +61,7 @@ impl Progress {
         LogCounters {
             blocks: self.blocks.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
-            syncs: self.syncs.load(Ordering::Relaxed),
-            sync_ns: self.sync_ns.load(Ordering::Relaxed),
+            syncs: self.sync_times.read().count(),
         }
     }
 }
@@ -230,8 +228,7 @@ impl Writer {
             let synced = current.file.sync();
             synced.map_err(|error| Failure::Fatal(Error::io("sync", &current.path)(error)))?;
             let elapsed_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.progress.sync_ns.fetch_add(elapsed_ns, Ordering::Relaxed);
-            self.progress.syncs.fetch_add(1, Ordering::Relaxed);
+            self.progress.sync_times.record(elapsed_ns);
             current.synced_end = current.end;
         }
         self.progress.synced_version.store(self.last_version, Ordering::Release);

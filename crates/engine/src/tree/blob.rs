@@ -24,7 +24,7 @@ pub struct Blob {
 
 impl Blob {
     pub fn resident(value: Vec<u8>, memory: &Arc<Memory>) -> Arc<Blob> {
-        memory.grow(value.len());
+        memory.add_long_value(value.len());
         Arc::new(Blob {
             memory: Arc::clone(memory),
             length: value.len() as u64,
@@ -87,7 +87,7 @@ impl Drop for Blob {
         if !data.is_null() {
             // SAFETY: ours alone, as the last reference goes.
             drop(unsafe { Box::from_raw(data) });
-            self.memory.sub(self.length as usize);
+            self.memory.sub_long_value(self.length as usize);
         }
     }
 }

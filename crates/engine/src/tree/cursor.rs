@@ -189,13 +189,18 @@ impl Cursor {
             (true, _, Bound::Unbounded) => inner.count() - 1,
         });
         let before = rows.len();
+        let (mut leaves, mut leaves_from_disk) = (0, 0);
         let goal = Limit { rows: before + limit.rows, bytes: rows.bytes() + limit.bytes, ..limit };
         let fetched = loop {
             let leaf = match steps.page.leaf(&guard) {
                 Found::Hot(leaf) => leaf,
                 Found::Cold(_) if !limit.may_block => break Fetched::Cold,
-                Found::Cold(_) => tree.resident(steps.page, &guard)?,
+                Found::Cold(_) => {
+                    leaves_from_disk += 1;
+                    tree.resident(steps.page, &guard)?
+                }
             };
+            leaves += 1;
             steps.page.touch();
             match self.copy(leaf, columns, goal, rows, &guard)? {
                 Copied::Leaf if steps.advance(self.reverse, &guard) => {}
@@ -207,7 +212,10 @@ impl Cursor {
                 Copied::Cold => break Fetched::Cold,
             }
         };
-        tree.around().counters.add(Count::RowsScanned, (rows.len() - before) as u64);
+        let row = tree.around().counters.row();
+        row.add(Count::RowsScanned, (rows.len() - before) as u64);
+        row.add(Count::LeavesScanned, leaves);
+        row.add(Count::LeavesScannedFromDisk, leaves_from_disk);
         if fetched != Fetched::Done && rows.len() > before {
             let last = std::mem::take(&mut self.last);
             if self.reverse {

@@ -206,6 +206,7 @@ impl Tree {
         if payload.len() as u64 != blob.len() {
             return Err(damaged(Some(extent.offset()), "a long value has not the length its record says"));
         }
+        self.around.counters.add(Count::LongValueLoads, 1);
         Ok(read(&payload))
     }
 }

@@ -156,7 +156,7 @@ unsafe fn free_page(page: *mut PageRef, memory: &Memory) {
             for index in 0..inner.count() {
                 free_page(std::ptr::from_ref(inner.child(index)).cast_mut(), memory);
             }
-            memory.sub(inner.bytes());
+            memory.sub_inner(inner.bytes());
             inner.free();
         }
     }

@@ -401,7 +401,7 @@ impl Tree {
             return self.merge_inner(writer, step, above, parent, children, guard);
         }
         let image = build_inner(level, &children);
-        self.around.memory.grow(image.bytes());
+        self.around.memory.add_inner(image.bytes());
         step.page.set(DIRTY);
         point(Point::InnerBuilt);
         let old = step.page.publish(image.address());
@@ -439,7 +439,7 @@ impl Tree {
 
     fn inner_page(&self, level: usize, children: &[Child]) -> Child {
         let image = build_inner(level, children);
-        self.around.memory.grow(image.bytes());
+        self.around.memory.add_inner(image.bytes());
         Child { low: children[0].low.clone(), page: Box::into_raw(PageRef::hot(image.address(), level)) }
     }
 
@@ -461,10 +461,13 @@ impl Tree {
         let level = page.level();
         if let Some(address) = page.address() {
             // SAFETY: still alive, as we are pinned.
-            let bytes = unsafe {
-                if level == 0 { Leaf::from_address(address).footprint() } else { Inner::from_address(address).bytes() }
-            };
-            self.around.memory.sub(bytes);
+            unsafe {
+                if level == 0 {
+                    self.around.memory.sub(Leaf::from_address(address).footprint());
+                } else {
+                    self.around.memory.sub_inner(Inner::from_address(address).bytes());
+                }
+            }
         }
         let page = ptr::from_ref(page).expose_provenance();
         // SAFETY: no image that is still published names the page, so only pinned readers can hold it; inner pages do
@@ -579,7 +582,7 @@ pub unsafe fn retire_leaf(address: u64, memory: &Memory, guard: &Guard) {
 unsafe fn retire_inner(address: u64, memory: &Memory, guard: &Guard) {
     // SAFETY: as above.
     unsafe {
-        memory.sub(Inner::from_address(address).bytes());
+        memory.sub_inner(Inner::from_address(address).bytes());
         guard.defer_unchecked(move || Inner::from_address(address).free());
     }
 }

@@ -87,7 +87,7 @@ pub fn assert_sound(database: &Database) {
 /// A figure of the database's.
 pub fn figure(database: &Database, name: &str) -> u64 {
     let stats = database.stats().expect("figures");
-    match stats.database.iter().find(|(known, _)| *known == name) {
+    match stats.database.figures.iter().find(|(known, _)| *known == name) {
         Some((_, Stat::Count(number) | Stat::Bytes(number))) => *number,
         other => panic!("no such figure: {name} ({other:?})"),
     }
