@@ -1,10 +1,10 @@
 //! Memory made ready before writers need it.
 //!
 //! The first touch of fresh memory costs a fault and the zeroing of a page, of a huge one where the system deals in those,
-//! and on virtual machines the host has to find the memory first: together more than all else that a bulk load does.
-//! While the pages in memory grow, a thread of its own touches some memory and frees it again, which the allocator gives
-//! to those who ask next. For writers, who are fast, it is touched in small pages, which come quickly; when the growth
-//! has paused the system is asked to make huge ones of them, which are faster to look things up in.
+//! and on virtual machines the host has to find the memory first: together as much as all else that a bulk load does.
+//! While writers make the pages in memory grow, a thread of its own touches some memory and frees it again, which the
+//! allocator gives to those who ask next. It is touched in small pages, which come quickly; when the growth has paused
+//! the system is asked to make huge ones of them, which are faster to look things up in.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -21,29 +21,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Between two huge pages, so that nobody waits for the system's lock on the address space for long.
 const BETWEEN: Duration = Duration::from_millis(5);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageSize {
-    /// Touched quickly, and made huge later.
-    Small,
-    /// As the system likes, which is huge pages where it has them.
-    Huge,
-}
-
-/// How much memory to make ready.
-#[derive(Clone, Copy, Debug)]
-pub struct Call {
-    pub bytes: usize,
-    pub pages: PageSize,
-}
-
-/// Without the thread, calls have no effect.
-pub fn start() -> SyncSender<Call> {
+/// Sends how many bytes to make ready. Without the thread, calls have no effect.
+pub fn start() -> SyncSender<usize> {
     let (sender, calls) = sync_channel(1);
     let _ = std::thread::Builder::new().name("lyredb-ahead".into()).spawn(move || run(&calls));
     sender
 }
 
-fn run(calls: &Receiver<Call>) {
+fn run(calls: &Receiver<usize>) {
     let mut small = BTreeSet::new();
     let mut patience = PAUSE;
     loop {
@@ -53,8 +38,8 @@ fn run(calls: &Receiver<Call>) {
             calls.recv_timeout(patience)
         };
         match call {
-            Ok(Call { bytes, pages }) => {
-                drop(touched(bytes, pages, &mut small));
+            Ok(bytes) => {
+                touch(bytes, &mut small);
                 patience = PAUSE;
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -66,26 +51,24 @@ fn run(calls: &Receiver<Call>) {
     }
 }
 
-/// Memory that was touched. Small pages' addresses are noted by the huge page that they lie in, and of those more is asked
-/// for than is touched, for writers that are faster than this.
-fn touched(bytes: usize, pages: PageSize, small: &mut BTreeSet<usize>) -> Vec<Vec<u8>> {
-    let reserve = if pages == PageSize::Small { RESERVE } else { 1 };
-    let mut pieces: Vec<Vec<u8>> = (0..bytes / PIECE * reserve).map(|_| Vec::with_capacity(PIECE)).collect();
-    for (number, piece) in pieces.iter_mut().enumerate() {
+/// Notes the addresses of the huge pages that come to lie in small ones. Of what it asks for only the first `bytes` are
+/// touched; the rest is there for writers that are faster than this.
+fn touch(bytes: usize, small: &mut BTreeSet<usize>) {
+    let mut pieces: Vec<Vec<u8>> = Vec::with_capacity(bytes / PIECE * RESERVE);
+    for number in 0..bytes / PIECE * RESERVE {
+        let mut piece: Vec<u8> = Vec::with_capacity(PIECE);
         let space = piece.spare_capacity_mut();
-        if pages == PageSize::Small {
-            let start = space.as_ptr().addr();
-            system::make_small(start, PIECE);
-            small.extend((start / HUGE_PAGE..(start + PIECE).div_ceil(HUGE_PAGE)).map(|number| number * HUGE_PAGE));
-        }
+        let start = space.as_ptr().addr();
+        system::make_small(start, PIECE);
+        small.extend((start / HUGE_PAGE..(start + PIECE).div_ceil(HUGE_PAGE)).map(|number| number * HUGE_PAGE));
         if number < bytes / PIECE {
             for cell in space.iter_mut().step_by(SMALL_PAGE) {
                 // SAFETY: ours to write; volatile, as it would be left out otherwise.
                 unsafe { cell.as_mut_ptr().write_volatile(0) };
             }
         }
+        pieces.push(piece);
     }
-    pieces
 }
 
 #[cfg(target_os = "linux")]
@@ -125,15 +108,13 @@ mod tests {
     #[test]
     fn touches_what_it_is_asked_for_and_ends_with_its_caller() {
         let mut small = BTreeSet::new();
-        assert_eq!(touched(4 * PIECE, PageSize::Huge, &mut small).len(), 4);
-        assert!(small.is_empty());
-        assert_eq!(touched(4 * PIECE, PageSize::Small, &mut small).len(), 4 * RESERVE);
+        touch(4 * PIECE, &mut small);
         assert!(small.len() >= 4 * PIECE * RESERVE / HUGE_PAGE, "{small:?}");
         assert!(small.iter().all(|address| address % HUGE_PAGE == 0));
 
         let (calls, received) = sync_channel(1);
         let thread = std::thread::spawn(move || run(&received));
-        calls.send(Call { bytes: PIECE, pages: PageSize::Small }).expect("the thread listens");
+        calls.send(PIECE).expect("the thread listens");
         drop(calls);
         thread.join().expect("it ends, with huge pages still to make");
     }

@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 use std::sync::mpsc::SyncSender;
 use std::thread::Thread;
 
-use crate::ahead::{self, Call, PageSize};
+use crate::ahead;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// Made ready ahead of those who fill it, at most.
+/// Made ready ahead of writers, at most.
 const AHEAD: u64 = 16 << 20;
 /// By how much the pages grow until more is made ready.
 const STEP: u64 = 4 << 20;
@@ -22,7 +22,7 @@ pub struct Memory {
     /// Who makes room, woken when the budget is exceeded.
     keeper: OnceLock<Thread>,
     called: AtomicBool,
-    ahead: OnceLock<SyncSender<Call>>,
+    ahead: OnceLock<SyncSender<usize>>,
     /// The use at which more memory is made ready.
     mark: AtomicU64,
 }
@@ -41,33 +41,29 @@ impl Memory {
         }
     }
 
-    /// For what is read from disk.
     pub fn add(&self, bytes: usize) {
-        self.count(bytes, PageSize::Huge);
-    }
-
-    /// For what a writer makes: faster than anybody reads, and in part to be freed again at once.
-    pub fn grow(&self, bytes: usize) {
-        self.count(bytes, PageSize::Small);
-    }
-
-    #[inline]
-    fn count(&self, bytes: usize, pages: PageSize) {
         let used = self.used.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-        if used > self.mark.load(Ordering::Relaxed) {
-            self.make_ready(used, pages);
-        }
         if used > self.budget() && !self.called.load(Ordering::Relaxed) {
             self.call();
         }
     }
 
+    /// As `add`, for what a writer allocates.
+    #[inline]
+    pub fn grow(&self, bytes: usize) {
+        self.add(bytes);
+        let used = self.used();
+        if used > self.mark.load(Ordering::Relaxed) {
+            self.make_ready(used);
+        }
+    }
+
     #[cold]
-    fn make_ready(&self, used: u64, pages: PageSize) {
+    fn make_ready(&self, used: u64) {
         self.mark.store(used + STEP, Ordering::Relaxed);
-        let bytes = AHEAD.min(self.budget().saturating_sub(used) / 4) as usize;
+        let bytes = AHEAD.min(self.budget().saturating_sub(used) / 4);
         // A call that is not answered yet is as good.
-        let _ = self.ahead.get_or_init(ahead::start).try_send(Call { bytes, pages });
+        let _ = self.ahead.get_or_init(ahead::start).try_send(bytes as usize);
     }
 
     /// To be called now and then, so that growth is noticed again after less has been used for a while.
@@ -147,11 +143,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_made_ready_where_its_use_grows() {
+    fn memory_is_made_ready_where_writers_make_it_grow() {
         let memory = Memory::new(1 << 30);
+        memory.add(8 << 20);
+        assert!(memory.ahead.get().is_none(), "reading is no growth of this kind");
+        memory.sub(8 << 20);
         memory.grow(1 << 19);
         assert!(memory.ahead.get().is_none(), "too little to start a thread for");
-        memory.add(1 << 20);
+        memory.grow(1 << 20);
         assert!(memory.ahead.get().is_some());
         assert_eq!(memory.mark.load(Ordering::Relaxed), (3 << 19) + STEP);
         memory.sub(1 << 20);
