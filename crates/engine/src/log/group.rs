@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::background::{self, Alarm};
 use super::format::MAX_RECORD_BYTES;
+use super::linger::Linger;
 use super::open::{self, LogOptions, Opened};
 use super::tail::{Gathered, Refusal, Tail, Ticket};
 use super::writer::{Failure, LogCounters, Progress, Writer, remove_file};
@@ -48,6 +49,7 @@ struct Gate {
     epoch: u64,
     /// Up to where the present flush will have synced.
     taken: u64,
+    linger: Linger,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -307,7 +309,11 @@ impl Shared {
     }
 
     /// Takes what is gathered and puts it on disk; appending goes on meanwhile.
-    fn lead(&self, mut gate: MutexGuard<'_, Gate>, work: Work) -> Result<(u64, u64)> {
+    fn lead<'gate>(&'gate self, mut gate: MutexGuard<'gate, Gate>, work: Work) -> Result<(u64, u64)> {
+        gate.flushing = true;
+        if work == Work::Sync && self.durability == Durability::Sync {
+            gate = self.linger(gate);
+        }
         let (gathered, position, last_version) = {
             let mut tail = self.tail.lock();
             if work == Work::Close && tail.refusal.is_none() {
@@ -315,17 +321,38 @@ impl Shared {
             }
             (tail.take(), tail.position(), tail.last_version())
         };
-        gate.flushing = true;
         // Nobody may count on a flush that does not sync; who waits then is woken to look again.
         gate.taken = if work == Work::Write { 0 } else { position };
         gate.epoch += u64::from(work != Work::Write);
         drop(gate);
-        let mut lead = Lead { shared: self, wake_all: true, carried_out: false };
+        let mut lead = Lead { shared: self, wake_all: true, carried_out: false, synced: None };
+        let records = gathered.as_ref().map_or(0, |gathered| gathered.records);
+        let start = Instant::now();
         let result = self.carry_out(gathered, work);
+        lead.synced = (work == Work::Sync).then(|| (records, start.elapsed()));
         lead.carried_out = true;
         lead.wake_all = result.is_err() || work == Work::Write;
         drop(lead);
         result.map(|segment| (segment, last_version))
+    }
+
+    /// Waits for those who are expected to commit with this flush. They wait for it, as somebody leads already.
+    fn linger<'gate>(&'gate self, mut gate: MutexGuard<'gate, Gate>) -> MutexGuard<'gate, Gate> {
+        let Some((records, limit)) = gate.linger.plan() else { return gate };
+        drop(gate);
+        let start = Instant::now();
+        let all_came = loop {
+            if self.tail.lock().records() >= records {
+                break true;
+            }
+            if start.elapsed() >= limit {
+                break false;
+            }
+            std::thread::yield_now();
+        };
+        let mut gate = self.gate.lock();
+        gate.linger.waited(all_came);
+        gate
     }
 
     /// The number of the segment that is now written to.
@@ -392,6 +419,8 @@ struct Lead<'shared> {
     shared: &'shared Shared,
     wake_all: bool,
     carried_out: bool,
+    /// How many records a sync made durable, and how long it took.
+    synced: Option<(u32, Duration)>,
 }
 
 impl Drop for Lead<'_> {
@@ -402,6 +431,9 @@ impl Drop for Lead<'_> {
         let mut gate = self.shared.gate.lock();
         gate.flushing = false;
         gate.taken = 0;
+        if let Some((records, took)) = self.synced {
+            gate.linger.synced(records, self.shared.tail.lock().records(), took);
+        }
         let [covered, next] = [gate.epoch, gate.epoch + 1].map(|flush| &self.shared.done[(flush % 2) as usize]);
         covered.notify_all();
         // One of those who came too late leads the next flush, which then covers the others.

@@ -6,6 +6,7 @@
 mod background;
 mod format;
 mod group;
+mod linger;
 mod open;
 mod reader;
 mod segments;

@@ -61,6 +61,10 @@ impl Tail {
         self.buffer.len() >= TAIL_BOUND_BYTES
     }
 
+    pub(super) fn records(&self) -> u32 {
+        self.records
+    }
+
     pub(super) fn len_bytes(&self) -> usize {
         self.buffer.len() - BLOCK_HEADER_BYTES
     }
