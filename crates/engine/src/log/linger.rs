@@ -7,8 +7,6 @@
 
 use std::time::Duration;
 
-/// Of the time a sync takes.
-const SHARE: u32 = 4;
 const LONGEST: Duration = Duration::from_millis(1);
 const MOST_SKIPPED: u32 = 256;
 
@@ -23,7 +21,8 @@ pub(super) struct Linger {
 }
 
 impl Linger {
-    /// For how many records a leader should wait, and for how long at most. `None`: for nobody.
+    /// For how many records a leader should wait, and for how long at most: what they would wait for the next sync
+    /// otherwise. `None`: for nobody.
     pub(super) fn plan(&mut self) -> Option<(u32, Duration)> {
         if self.expected < 2 {
             return None;
@@ -32,7 +31,7 @@ impl Linger {
             self.skip -= 1;
             return None;
         }
-        Some((self.expected, (self.last_sync / SHARE).min(LONGEST)))
+        Some((self.expected, self.last_sync.min(LONGEST)))
     }
 
     /// Whether all came for whom a leader waited.
@@ -69,7 +68,7 @@ mod tests {
     fn those_of_the_last_flush_are_waited_for() {
         let mut linger = Linger::default();
         linger.synced(1, 7, SYNC);
-        assert_eq!(linger.plan(), Some((8, SYNC / 4)));
+        assert_eq!(linger.plan(), Some((8, SYNC)));
         linger.waited(true);
         linger.synced(8, 0, Duration::from_secs(1));
         assert_eq!(linger.plan(), Some((8, LONGEST)));
