@@ -127,7 +127,7 @@ fn memory_stays_flat_over_a_million_overwrites() {
     let place = Place::new("flat");
     let database = place.open();
     let mut random = Random(1);
-    let (counted, allocated) = (least_used(&database, KEYS, 200_000, &mut random), in_use_when_settled());
+    let (counted, allocated) = (most_used(&database, KEYS, 200_000, &mut random), in_use_when_settled());
     for _ in 0..4 {
         let now =
             (least_used(&database, KEYS, 200_000 * effort("LYREDB_TEST_EFFORT"), &mut random), in_use_when_settled());
