@@ -1,6 +1,6 @@
 //! Two bytes of a key's hash: with them a lookup finds its record without looking at other keys, and an absent key is
-//! known as such without looking at any, but for one time in a thousand
-//! in a leaf of some sixty records. (As in FPTree, SIGMOD 2016.)
+//! known as such without looking at any, but for one time in a thousand in a leaf of some sixty records. (As in FPTree,
+//! SIGMOD 2016.)
 
 use std::hash::Hasher;
 
@@ -16,25 +16,37 @@ pub fn of(key: &[u8]) -> u16 {
     (hasher.finish() >> 48) as u16
 }
 
-/// The positions at which `wanted` stands, ascending.
+/// The first position with the fingerprint `wanted` that `accept` takes.
 #[inline(always)]
-pub fn positions(fingerprints: &[u16], wanted: u16) -> impl Iterator<Item = usize> + '_ {
+pub fn find(fingerprints: &[u16], wanted: u16, mut accept: impl FnMut(usize) -> bool) -> Option<usize> {
     let (blocks, rest) = fingerprints.as_chunks::<LANES>();
-    let whole = blocks.iter().enumerate().flat_map(move |(block, lanes)| bits(equal(lanes, wanted), block * LANES));
-    let start = blocks.len() * LANES;
-    let last = rest.iter().enumerate().fold(0, |mask, (lane, &other)| mask | (u32::from(other == wanted) << lane));
-    whole.chain(bits(last, start))
+    for (block, lanes) in blocks.iter().enumerate() {
+        let found = accepted(equal(lanes, wanted), block * LANES, &mut accept);
+        if found.is_some() {
+            return found;
+        }
+    }
+    // The last block overlaps the one before it, where that saves comparing one by one.
+    match fingerprints.last_chunk::<LANES>() {
+        _ if rest.is_empty() => None,
+        Some(lanes) => {
+            let unseen = u32::MAX << (LANES - rest.len());
+            accepted(equal(lanes, wanted) & unseen, fingerprints.len() - LANES, &mut accept)
+        }
+        None => (0..rest.len()).find(|&index| rest[index] == wanted && accept(index)),
+    }
 }
 
-fn bits(mut mask: u32, start: usize) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let lane = mask.trailing_zeros() as usize;
-        if mask == 0 {
-            return None;
+#[inline(always)]
+fn accepted(mut mask: u32, start: usize, accept: &mut impl FnMut(usize) -> bool) -> Option<usize> {
+    while mask != 0 {
+        let index = start + mask.trailing_zeros() as usize;
+        if accept(index) {
+            return Some(index);
         }
         mask &= mask - 1;
-        Some(start + lane)
-    })
+    }
+    None
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -63,9 +75,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn positions_are_all_there_are(list in prop::collection::vec(0u16..5, 0..100), wanted in 0u16..5) {
+        fn all_positions_are_tried_in_order(list in prop::collection::vec(0u16..5, 0..100), wanted in 0u16..5, skip in 0usize..20) {
             let expected: Vec<usize> = (0..list.len()).filter(|&index| list[index] == wanted).collect();
-            prop_assert_eq!(positions(&list, wanted).collect::<Vec<_>>(), expected);
+            let mut tried = Vec::new();
+            let found = find(&list, wanted, |index| {
+                tried.push(index);
+                tried.len() > skip
+            });
+            prop_assert_eq!(found, expected.get(skip).copied());
+            prop_assert_eq!(&tried[..], &expected[..expected.len().min(skip + 1)]);
         }
     }
 }

@@ -19,6 +19,23 @@ pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
+/// Whether two keys are equal, without the call that comparing slices is: most keys are a few words long.
+#[inline(always)]
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let equal = |a: &[u8; 8], b: &[u8; 8]| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b);
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        // The last words overlap those before them.
+        (Some(last_of_a), Some(last_of_b)) => {
+            equal(last_of_a, last_of_b)
+                && a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0).all(|(a, b)| equal(a, b))
+        }
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
+    }
+}
+
 /// The shortest key that is above `left` and not above `right`; `left < right`.
 pub fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
     &right[..common_prefix(left, right) + 1]
@@ -143,6 +160,17 @@ mod tests {
             prop_assert_eq!(lower_bound_by(&pivots, &heads, head(&key)), lower_bound(&heads, head(&key)));
             prop_assert_eq!(position, expected);
             prop_assert_eq!(found, keys.get(expected) == Some(&key));
+        }
+
+        #[test]
+        fn same_is_equality(a in prop::collection::vec(0u8..2, 0..30), b in prop::collection::vec(0u8..2, 0..30), at: prop::sample::Index) {
+            prop_assert_eq!(same(&a, &b), a == b);
+            prop_assert!(same(&a, &a.clone()));
+            let mut other = a.clone();
+            if !other.is_empty() {
+                other[at.index(a.len())] ^= 1;
+                prop_assert!(!same(&a, &other));
+            }
         }
 
         #[test]

@@ -16,7 +16,7 @@ use std::slice;
 use super::blob;
 use super::delta::{Delta, DeltaState};
 use super::fingerprint;
-use super::keys::{common_prefix, compare_prefix, head, prefetch, search};
+use super::keys::{common_prefix, compare_prefix, head, prefetch, same, search};
 use super::record::{BLOB, Record};
 
 /// Some record has a version, an expiry or is a tombstone, so that presence alone does not answer a read.
@@ -188,12 +188,12 @@ impl<'g> Leaf<'g> {
     #[inline(always)]
     pub fn find(self, key: &[u8]) -> Option<usize> {
         let suffix = key.strip_prefix(self.prefix())?;
-        fingerprint::positions(self.fingerprints(), fingerprint::of(suffix)).find(|&index| {
+        fingerprint::find(self.fingerprints(), fingerprint::of(suffix), |index| {
             let at = self.record_address(index);
             // The value is wanted next, and most often lies beyond the key's line.
             prefetch(at.wrapping_add(64));
             prefetch(at.wrapping_add(128));
-            self.record(index).key == suffix
+            same(self.record(index).key, suffix)
         })
     }
 
