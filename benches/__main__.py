@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--records", type=_positive, metavar="N", help="records loaded (default 1,000,000)")
     add("--rounds", type=_positive, metavar="N", help="rounds (default 5)")
+    add("--minutes", type=_positive, metavar="N", help="begin no work later than this")
     add("--operations", type=_positive, metavar="N", help="most operations in a timed loop")
     add("--reopen-bytes", type=_positive, metavar="N", help="data in the reopening test")
     add(
@@ -77,7 +79,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     return replace(settings, **given)
 
 
-def _run(run: Run, runner: Runner, console: Console) -> None:
+def _run(run: Run, runner: Runner, until: float, console: Console) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -110,8 +112,12 @@ def _run(run: Run, runner: Runner, console: Console) -> None:
                 figures = ", ".join(f"{name} {value:,.4g}" for name, value in sample.figures.items())
                 progress.console.print(f"round {number}: {work}, {store}: {figures}")
 
-        runner.run(report)
+        try:
+            runner.run(report, until)
+        except KeyboardInterrupt:
+            progress.console.print("stopped: what was measured until here follows", style="yellow")
     run.samples = runner.samples
+    run.settings = replace(run.settings, rounds=max((sample.round for sample in run.samples), default=0))
 
 
 def main() -> int:
@@ -143,7 +149,7 @@ def main() -> int:
             console.print("nothing to measure: no store can do any of the works", style="red")
             return 2
         start = time.perf_counter()
-        _run(run, runner, console)
+        _run(run, runner, start + 60 * (arguments.minutes or math.inf), console)
         run.seconds = time.perf_counter() - start
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(as_json(run), indent=1) + "\n", encoding="utf-8")

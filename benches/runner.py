@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -130,10 +132,13 @@ class Runner:
             shutil.rmtree(self.folder / "scratch", ignore_errors=True)
         return sample
 
-    def run(self, report: Report) -> None:
+    def run(self, report: Report, until: float = math.inf) -> None:
+        """`until`, on the clock of `time.perf_counter`: no work begins later."""
         shuffle = random.Random(self.settings.seed).shuffle
         for number in range(1, self.settings.rounds + 1):
             for work in self.works:
+                if time.perf_counter() > until:
+                    return
                 stores = [name for name in self.stores if name in work.stores]
                 # Neighbours in time share the machine's mood; no store is always first.
                 shuffle(stores)
