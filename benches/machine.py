@@ -42,7 +42,7 @@ def _file_system(folder: Path) -> str | None:
 
 def load_average() -> float | None:
     try:
-        return os.getloadavg()[0]
+        return round(os.getloadavg()[0], 1)
     except (AttributeError, OSError):
         return None
 

@@ -148,7 +148,7 @@ def as_markdown(run: Run) -> str:
     lines = [
         "# LyreDB and its peers",
         "",
-        f"{settings.records:,} records of 16 + 100 bytes, {settings.rounds} rounds, "
+        f"{settings.records:,} records of 16 + 100 bytes, {settings.rounds} rounds at most, "
         f"{run.started}, {run.seconds / 60:.0f} minutes. {machine['processor']}, "
         f"{machine['cores']} cores, {gigabytes}, {machine['file_system']}, {machine['python']}, "
         f"{machine['system']}; load average {machine['load_average_at_start']} before.",
