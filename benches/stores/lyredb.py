@@ -65,7 +65,7 @@ class LyreDBStore(Store):
         return self._database.scan().to_arrow()
 
     def settle(self) -> None:
-        self._database.checkpoint()
+        self._database.compact()
 
     def close(self) -> None:
         self._database.close()

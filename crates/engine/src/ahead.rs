@@ -43,7 +43,9 @@ fn run(calls: &Receiver<usize>) {
                 patience = PAUSE;
             }
             Err(RecvTimeoutError::Timeout) => {
-                small.pop_first().map(system::make_huge);
+                if let Some(start) = small.pop_first() {
+                    system::make_huge(start);
+                }
                 patience = BETWEEN;
             }
             Err(RecvTimeoutError::Disconnected) => return,

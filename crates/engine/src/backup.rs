@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_epoch as epoch;
 
@@ -11,8 +12,11 @@ use crate::error::{Error, Result};
 use crate::open::create_log;
 use crate::pagefile::{PAGE_FILE_NAME, PageFile, Superblock};
 use crate::snapshot::Progress;
+use crate::sync::Ordering;
 
 const COPY_BYTES: usize = 1 << 20;
+/// For readers of pages that are to be given back.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Checkpoints and copies the page file, which only checkpoints write; the copy starts with an empty log.
 pub fn backup(core: &Core, destination: &Path, progress: Progress<'_>) -> Result<()> {
@@ -69,7 +73,8 @@ impl Core {
         self.give_back()?;
         let first = self.pages.usage().file_bytes;
         let mut before = first;
-        loop {
+        let mut in_vain = 0;
+        while in_vain < 2 {
             let usage = self.pages.usage();
             let given_back = first.saturating_sub(usage.file_bytes);
             if !progress(given_back, usage.free_bytes + given_back) {
@@ -81,23 +86,22 @@ impl Core {
                 return Ok(());
             }
             self.checkpoint(Some(move_from))?;
-            // The checkpoint after gives back what the moved pages occupied.
+            // Some of what the moved pages occupied is given back by the checkpoint after only.
             self.give_back()?;
             let now = self.pages.usage().file_bytes;
-            if now >= before {
-                return Ok(());
-            }
+            in_vain = if now < before { 0 } else { in_vain + 1 };
             before = now;
         }
+        Ok(())
     }
 
-    /// Waits until no reader can be on its way to a freed extent, and gives the free end of the file back.
+    /// Waits until no reader can be on its way to a freed extent, and gives the free end of the file back. A thread that is
+    /// stopped in the middle of a read is not waited for longer than a moment: the next time will do.
     pub fn give_back(&self) -> Result<()> {
-        for _ in 0..64 {
+        let start = Instant::now();
+        while self.releases.load(Ordering::Acquire) > 0 && start.elapsed() < LONGEST_WAIT {
+            // Frees a few of the things that wait, oldest first; after heavy writing many stand before the extents.
             epoch::pin().flush();
-            if self.releases.load(crate::sync::Ordering::Acquire) == 0 {
-                break;
-            }
             std::thread::yield_now();
         }
         self.pages.trim().map(drop)

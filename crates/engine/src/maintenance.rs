@@ -15,6 +15,7 @@ use crate::sync::Mutex;
 use crate::tree::{DIRTY, Found, retire_leaf};
 
 const EVERY: Duration = Duration::from_millis(50);
+const RECLAIM_STEPS: usize = 64;
 /// After a failure (a full disk), before the next attempt.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
@@ -84,8 +85,8 @@ fn run(weak: &Weak<Core>) {
 impl Core {
     fn maintain(&self) -> Result<()> {
         self.versions.release_overdue(Instant::now());
-        // Frees what was retired by threads that have gone quiet since.
-        epoch::pin().flush();
+        // Frees what was retired by threads that have gone quiet since; each time only some of it.
+        (0..RECLAIM_STEPS).for_each(|_| epoch::pin().flush());
         self.memory.lower_mark();
         if self.memory.excess() > 0 {
             self.evict()?;

@@ -371,3 +371,30 @@ fn a_dropped_family_gives_its_space_back() {
         assert!(left < memory / 10 + (1 << 16), "round {round}: of {memory} bytes in memory {left} stay");
     }
 }
+
+#[test]
+fn compaction_waits_for_what_heavy_writing_left_to_be_freed() {
+    let _turn = alone();
+    let place = Place::new("backlog");
+    let mut database = place.open();
+    let mut random = Random(7);
+    for _ in 0..2 {
+        // As long as somebody reads, nothing of what writers replace is freed.
+        let reader = crossbeam_epoch::pin();
+        std::thread::scope(|scope| {
+            let family = database.default_family();
+            scope.spawn(move || overwrite(&family, 10_000, 400_000, &mut Random(8)));
+        });
+        database.checkpoint().expect("a checkpoint");
+        drop(reader);
+    }
+    overwrite(&database.default_family(), 10_000, 1_000, &mut random);
+    database.compact(&mut |_, _| true).expect("a compaction");
+    let compacted = figure(&database, "file_size");
+    database.close().expect("a close");
+    drop(database);
+    database = place.open();
+    let used = figure(&database, "file_used");
+    assert!(compacted <= used + used / 8 + (64 << 10), "compacted to {compacted} bytes, of which {used} are used");
+    assert_sound(&database);
+}
