@@ -17,6 +17,9 @@ BIN := .venv/bin
 NATIVE_SOURCES := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml Cargo.lock pyproject.toml
 BUILD = CARGO_INCREMENTAL=0 $(BIN)/maturin develop --release --locked --quiet
 
+# Where the tests note how much they tried.
+export LYREDB_TALLY := $(CURDIR)/.tally
+
 # Arguments for the program that a task runs: make demo ARGS=--quick, make test ARGS='-k scan'.
 ARGS ?=
 
@@ -31,7 +34,10 @@ demo: .venv/.demo ## Five kinds of work on New York's flights of 2013, checked a
 	$(BIN)/lyredb demo $(ARGS)
 
 .PHONY: test
-test: test-rust test-python ## All tests
+test: ## All tests, and what they tried (LYREDB_TEST_EFFORT=0.1 for a quick look, 100 for a night)
+	@rm -f $(LYREDB_TALLY)
+	$(MAKE) --no-print-directory test-rust test-python
+	$(BIN)/python scripts/tally.py $(LYREDB_TALLY)
 
 .PHONY: test-rust
 test-rust: .venv/.python ## The engine's tests
@@ -84,7 +90,7 @@ wheel: .venv/.python ## A wheel in dist/, tried in an empty environment without 
 
 .PHONY: clean
 clean: ## Remove what was built in the checkout
-	rm -rf .venv dist lyredb-demo lyredb/_engine*.so lyredb/_engine*.pyd .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .tally dist lyredb-demo lyredb/_engine*.so lyredb/_engine*.pyd .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 .PHONY: clean-cache

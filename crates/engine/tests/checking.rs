@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Random, assert_sound, effort, figure, open, setting, tiny};
+use common::{Random, assert_sound, figure, open, scaled, setting, tiny};
 use lyredb_engine::disk::MemoryDisk;
 use lyredb_engine::tunables::Value;
 use lyredb_engine::{CheckReport, Clock, Database, Durability, Options, Stat};
@@ -194,7 +194,7 @@ fn a_check_beside_writers_checkpoints_and_compactions_finds_nothing() {
                 }
             }
         });
-        for round in 0..400 * effort("LYREDB_TEST_EFFORT") {
+        for round in 0..scaled(400) {
             let report = check(&database);
             if !report.problems.is_empty() {
                 stop.store(true, Ordering::Relaxed);

@@ -15,7 +15,7 @@ const FAMILIES: usize = 3;
 
 /// How long the tests without an end of their own go on.
 fn duration() -> Duration {
-    Duration::from_millis(1200 * common::effort("LYREDB_TEST_EFFORT"))
+    Duration::from_millis(common::scaled(1200))
 }
 
 fn number_of(value: &[u8]) -> u64 {

@@ -12,7 +12,7 @@ mod workload;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{Random, assert_sound, effort};
+use common::{Random, assert_sound, scaled, tally};
 use lyredb_engine::disk::{Disk, MemoryDisk};
 use lyredb_engine::{Database, Durability};
 use recorder::{Loss, Recorder, Replay};
@@ -116,7 +116,7 @@ impl Judge<'_> {
 /// Cuts the power after every operation of the steps.
 fn cut_everywhere(name: &str, mix: &Mix, durability: Durability, count: usize, keys: u64) {
     let mut images = 0;
-    for seed in 0..effort("LYREDB_TEST_EFFORT") {
+    for seed in 0..scaled(1) {
         let steps = steps(mix, count, keys, seed);
         let (recorder, marks) = record(&steps, durability);
         let mut judge = Judge { marks: &marks, durability, images: 0 };
@@ -140,7 +140,7 @@ fn cut_everywhere(name: &str, mix: &Mix, durability: Durability, count: usize, k
         }
         images += judge.images;
     }
-    println!("{name}, {durability:?}: {images} images");
+    tally("power-cut images", images);
     assert!(images > 100, "{name} made {images} images only");
 }
 

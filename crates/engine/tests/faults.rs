@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use common::{Model, Random, assert_sound, effort};
+use common::{Model, Random, assert_sound, scaled, tally};
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation};
 use lyredb_engine::{Database, Durability, Error};
 use workload::{Content, Mix, START_MS, Step, options, seen, steps};
@@ -151,7 +151,7 @@ fn much_to_move() -> Mix {
 
 fn fail_everywhere(fault: Fault, durability: Durability) {
     let mut faults = 0;
-    for seed in 0..2 * effort("LYREDB_TEST_EFFORT") {
+    for seed in 0..scaled(2) {
         for mix in [everything(), much_to_move()] {
             let steps = steps(&mix, 40, 100, seed);
             let mut nth = 1;
@@ -162,7 +162,7 @@ fn fail_everywhere(fault: Fault, durability: Durability) {
             faults += nth - 1;
         }
     }
-    println!("{fault:?}, {durability:?}: {faults} faults");
+    tally("injected faults", faults);
     assert!(faults > 100, "the fault struck {faults} times only");
 }
 

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use common::{Random, assert_sound, content, effort, figure, get, open, setting};
+use common::{Random, assert_sound, content, figure, get, open, scaled, setting};
 use lyredb_engine::disk::{MemoryDisk, OsDisk};
 use lyredb_engine::{Batch, Database, Durability, Family, Options};
 
@@ -129,8 +129,7 @@ fn memory_stays_flat_over_a_million_overwrites() {
     let mut random = Random(1);
     let (counted, allocated) = (most_used(&database, KEYS, 200_000, &mut random), in_use_when_settled());
     for _ in 0..4 {
-        let now =
-            (least_used(&database, KEYS, 200_000 * effort("LYREDB_TEST_EFFORT"), &mut random), in_use_when_settled());
+        let now = (least_used(&database, KEYS, scaled(200_000), &mut random), in_use_when_settled());
         assert!(now.0 <= counted * 5 / 4, "pages grew from {counted} to {} bytes", now.0);
         assert!(now.1 <= allocated * 5 / 4 + (4 << 20), "memory grew from {allocated} to {} bytes", now.1);
     }
@@ -150,7 +149,7 @@ fn a_snapshot_costs_what_it_sees_and_no_more() {
     let held = IN_USE.load(Ordering::Relaxed);
     let snapshot = database.snapshot().expect("a snapshot");
     for _ in 0..4 {
-        let used = most_used(&database, KEYS, 200_000 * effort("LYREDB_TEST_EFFORT"), &mut random);
+        let used = most_used(&database, KEYS, scaled(200_000), &mut random);
         // One version more of each record, and leaves that are split for it.
         assert!(used <= counted * 5 / 2, "pages grew from {counted} to {used} bytes");
         let now = in_use_when_settled();

@@ -1,12 +1,16 @@
 //! What several suites share. Each uses only some of it.
 #![allow(dead_code)]
 
+mod effort;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lyredb_engine::disk::{Disk, MemoryDisk};
 use lyredb_engine::tunables::Value;
 use lyredb_engine::{Columns, Database, Durability, Family, Fetched, Options, Range, Rows, Snapshot, Stat};
+
+pub use effort::{scaled, tally};
 
 pub type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -111,9 +115,4 @@ impl Random {
     pub fn one_in(&mut self, chances: u64) -> bool {
         self.below(chances) == 0
     }
-}
-
-/// How much more than by default to do, from the environment.
-pub fn effort(variable: &str) -> u64 {
-    std::env::var(variable).map_or(1, |text| text.parse().expect("a whole number"))
 }

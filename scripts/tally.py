@@ -1,0 +1,45 @@
+"""What the suites tried, added up from the file they note it in: fails if one tried less than it has to.
+
+    python scripts/tally.py FILE
+
+Each line of the file is "count name". `LYREDB_TEST_EFFORT` scales what is demanded as it scales the suites.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+# What a run of `make test` has to try at least.
+WANTED = {
+    "power-cut images": 15_000,
+    "injected faults": 5_000,
+    "schedules": 20_000,
+}
+
+
+def main(path: str) -> int:
+    effort = float(os.environ.get("LYREDB_TEST_EFFORT", "1"))
+    tried = Counter[str]()
+    for line in Path(path).read_text().splitlines():
+        count, name = line.split(maxsplit=1)
+        tried[name] += int(count)
+    for name in WANTED.keys() | tried.keys():
+        if name not in WANTED:
+            print(f"error: nothing in {__file__} says how many {name} there have to be", file=sys.stderr)
+        elif tried[name] < WANTED[name] * effort:
+            print(f"error: {tried[name]} {name} of {WANTED[name] * effort:.0f}", file=sys.stderr)
+        else:
+            continue
+        return 1
+    width = max(map(len, WANTED))
+    print("tried, and nothing found:")
+    for name in WANTED:
+        print(f"  {name:<{width}} {tried[name]:>11,}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
