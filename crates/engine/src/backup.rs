@@ -1,10 +1,7 @@
-//! Copying a database while it is in use, and shrinking its page file.
+//! Copying a database while it is in use.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use crossbeam_epoch as epoch;
 
 use crate::core::Core;
 use crate::disk::{Disk, OpenMode, OsDisk, read_fully};
@@ -12,11 +9,8 @@ use crate::error::{Error, Result};
 use crate::open::create_log;
 use crate::pagefile::{PAGE_FILE_NAME, PageFile, Superblock};
 use crate::snapshot::Progress;
-use crate::sync::Ordering;
 
 const COPY_BYTES: usize = 1 << 20;
-/// For readers of pages that are to be given back.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Checkpoints and copies the page file, which only checkpoints write; the copy starts with an empty log.
 pub fn backup(core: &Core, destination: &Path, progress: Progress<'_>) -> Result<()> {
@@ -64,46 +58,4 @@ fn copy(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<(
     create_log(target, &superblock)?;
     pages.commit(&Superblock { log_segment: 1, ..superblock })?;
     target.sync_directory().map_err(io("sync the folder of"))
-}
-
-impl Core {
-    /// Checkpoints that move the last pages into the free space before them, until nothing is won any more.
-    pub fn compact(&self, progress: Progress<'_>) -> Result<()> {
-        self.checkpoint(None)?;
-        self.give_back()?;
-        let first = self.pages.usage().file_bytes;
-        let mut before = first;
-        let mut in_vain = 0;
-        while in_vain < 2 {
-            let usage = self.pages.usage();
-            let given_back = first.saturating_sub(usage.file_bytes);
-            if !progress(given_back, usage.free_bytes + given_back) {
-                return Err(Error::Interrupted);
-            }
-            // What is used fits below this byte, and so some more, as not every hole fits a page.
-            let move_from = usage.used_bytes + usage.used_bytes / 64;
-            if usage.file_bytes <= move_from + (64 << 10) {
-                return Ok(());
-            }
-            self.checkpoint(Some(move_from))?;
-            // Some of what the moved pages occupied is given back by the checkpoint after only.
-            self.give_back()?;
-            let now = self.pages.usage().file_bytes;
-            in_vain = if now < before { 0 } else { in_vain + 1 };
-            before = now;
-        }
-        Ok(())
-    }
-
-    /// Waits until no reader can be on its way to a freed extent, and gives the free end of the file back. A thread that is
-    /// stopped in the middle of a read is not waited for longer than a moment: the next time will do.
-    pub fn give_back(&self) -> Result<()> {
-        let start = Instant::now();
-        while self.releases.load(Ordering::Acquire) > 0 && start.elapsed() < LONGEST_WAIT {
-            // Frees a few of the things that wait, oldest first; after heavy writing many stand before the extents.
-            epoch::pin().flush();
-            std::thread::yield_now();
-        }
-        self.pages.trim().map(drop)
-    }
 }

@@ -119,7 +119,7 @@ impl Core {
             family.close();
         }
         let written =
-            if self.read_only { Ok(()) } else { self.checkpoint_if_changed().and_then(|()| self.give_back()) };
+            if self.read_only { Ok(()) } else { self.checkpoint_if_changed().and_then(|()| self.tidy_at_close()) };
         let closed = self.log.close();
         let guard = epoch::pin();
         for family in families {

@@ -31,6 +31,7 @@ mod report;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
 mod snapshot;
+mod space;
 mod sync;
 mod transaction;
 mod tree;

@@ -11,6 +11,7 @@ use crate::counters::Count;
 use crate::error::Result;
 use crate::family::FamilyCore;
 use crate::pause::{Point, point};
+use crate::space::Tidying;
 use crate::sync::Mutex;
 use crate::tree::{DIRTY, Found, retire_leaf};
 
@@ -69,11 +70,12 @@ impl Maintenance {
 
 fn run(weak: &Weak<Core>) {
     let mut pause = EVERY;
+    let mut tidying = Tidying::default();
     loop {
         let Some(core) = weak.upgrade() else { return };
         core.memory.keep();
         core.memory.answer();
-        let done = core.maintain();
+        let done = core.maintain(&mut tidying);
         pause = if done.is_ok() { EVERY } else { AFTER_FAILURE.max(pause) };
         core.maintenance.state.lock().last_failure = done.err().map(|error| error.to_string());
         if !core.maintenance.pause(pause) {
@@ -83,7 +85,7 @@ fn run(weak: &Weak<Core>) {
 }
 
 impl Core {
-    fn maintain(&self) -> Result<()> {
+    fn maintain(&self, tidying: &mut Tidying) -> Result<()> {
         self.versions.release_overdue(Instant::now());
         // Frees what was retired by threads that have gone quiet since; each time only some of it.
         (0..RECLAIM_STEPS).for_each(|_| epoch::pin().flush());
@@ -98,7 +100,7 @@ impl Core {
         if self.log.bytes_since(segment) >= self.settings.checkpoint_log_bytes() {
             self.checkpoint(None)?;
         }
-        Ok(())
+        tidying.step(self)
     }
 
     /// For writers that fill the memory faster than the thread empties it.

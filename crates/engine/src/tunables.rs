@@ -157,6 +157,18 @@ pub static REGISTRY: &[Tunable] = &[
             "Longest time that a commit with durability \"group\" is not yet on disk.",
         )
     },
+    Tunable {
+        tuner: false,
+        ..integer(
+            "slack_percent",
+            Scope::Database,
+            5,
+            100_000,
+            25,
+            "%",
+            "Space that the folder may take beyond what its records need: above it, quiet moments are used to give some back.",
+        )
+    },
 ];
 
 impl Tunable {
@@ -386,6 +398,10 @@ impl Settings {
     pub fn group_interval_ms(&self) -> u64 {
         self.raw(GROUP_INTERVAL_MS) as u64
     }
+
+    pub fn slack_percent(&self) -> u64 {
+        self.raw(SLACK_PERCENT) as u64
+    }
 }
 
 const LEAF_BYTES: usize = 0;
@@ -396,6 +412,7 @@ const BLOB_BYTES: usize = 4;
 const MEMORY_BYTES: usize = 5;
 const CHECKPOINT_LOG_BYTES: usize = 6;
 const GROUP_INTERVAL_MS: usize = 7;
+const SLACK_PERCENT: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -412,6 +429,7 @@ mod tests {
             (MEMORY_BYTES, "memory_bytes"),
             (CHECKPOINT_LOG_BYTES, "checkpoint_log_bytes"),
             (GROUP_INTERVAL_MS, "group_interval_ms"),
+            (SLACK_PERCENT, "slack_percent"),
         ];
         assert_eq!(named.len(), REGISTRY.len());
         for (index, name) in named {

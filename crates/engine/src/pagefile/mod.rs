@@ -11,6 +11,7 @@ mod superblock;
 #[cfg(test)]
 mod tests;
 
+pub use allocator::Usage;
 pub use codec::Codec;
 pub use extent::Extent;
 pub use file::PageFile;
