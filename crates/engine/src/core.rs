@@ -15,6 +15,7 @@ use crate::counters::FamilyCounters;
 use crate::disk::{Disk, LockGuard};
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
+use crate::host::Host;
 use crate::log::Log;
 use crate::maintenance::Maintenance;
 use crate::memory::Memory;
@@ -31,6 +32,7 @@ pub struct Core {
     pub durability: Durability,
     pub read_only: bool,
     pub clock: Clock,
+    pub host: Arc<dyn Host>,
     pub versions: Arc<Versions>,
     pub memory: Arc<Memory>,
     pub pages: Arc<PageFile>,

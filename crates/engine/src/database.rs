@@ -10,6 +10,7 @@ use crate::core::{Core, Shared};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
+use crate::host::{Host, Silent};
 use crate::pause::{Point, point};
 use crate::report::{CheckReport, Stats};
 use crate::snapshot::{Progress, Snapshot};
@@ -30,6 +31,7 @@ pub struct Options {
     /// Tunables for this opening, by name: of the database, and for all families that have no value of their own.
     pub settings: Vec<(String, Value)>,
     pub clock: crate::Clock,
+    pub host: Arc<dyn Host>,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             create: true,
             settings: Vec::new(),
             clock: crate::Clock::System,
+            host: Arc::new(Silent),
         }
     }
 }

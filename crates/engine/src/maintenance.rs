@@ -10,21 +10,35 @@ use crate::core::Core;
 use crate::counters::Count;
 use crate::error::Result;
 use crate::family::FamilyCore;
+use crate::host::Warning;
 use crate::pause::{Point, point};
 use crate::space::Tidying;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::tree::{DIRTY, Found, retire_leaf};
 
 const EVERY: Duration = Duration::from_millis(50);
 const RECLAIM_STEPS: usize = 64;
 /// After a failure (a full disk), before the next attempt.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// From this age on, it is measured what a snapshot holds back; and how often.
+const OLD: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub struct Maintenance {
     state: Mutex<State>,
-    /// Where the evictor stopped: a family's number and a key.
-    hand: Mutex<(u32, Vec<u8>)>,
+    evictor: Mutex<Evictor>,
+    /// Bytes of old versions that the oldest snapshot keeps in memory, when last measured.
+    held_back: AtomicU64,
+}
+
+#[derive(Default)]
+struct Evictor {
+    /// Where it stopped: a family's number and a key.
+    hand: (u32, Vec<u8>),
+    /// The oldest version that somebody could read at then.
+    oldest: u64,
+    /// Old versions stand in the way: until so much memory is used, or a snapshot closes, checkpoints win nothing.
+    futile_below: u64,
 }
 
 #[derive(Default)]
@@ -54,6 +68,10 @@ impl Maintenance {
         }
     }
 
+    pub fn held_back(&self) -> u64 {
+        self.held_back.load(Ordering::Relaxed)
+    }
+
     /// What the thread last failed at, if its newest attempt failed.
     pub fn last_failure(&self) -> Option<String> {
         self.state.lock().last_failure.clone()
@@ -71,20 +89,62 @@ impl Maintenance {
 fn run(weak: &Weak<Core>) {
     let mut pause = EVERY;
     let mut tidying = Tidying::default();
+    let mut watch = Watch::default();
     loop {
         let Some(core) = weak.upgrade() else { return };
         core.memory.keep();
         core.memory.answer();
         let done = core.maintain(&mut tidying);
+        watch.look(&core);
         pause = if done.is_ok() { EVERY } else { AFTER_FAILURE.max(pause) };
-        core.maintenance.state.lock().last_failure = done.err().map(|error| error.to_string());
+        core.note_failure(done.err().map(|error| error.to_string()));
         if !core.maintenance.pause(pause) {
             return;
         }
     }
 }
 
+/// Looks after snapshots that are open for long.
+#[derive(Default)]
+struct Watch {
+    next: Option<Instant>,
+    /// The snapshot that was last warned of, and for how many bytes.
+    warned: Option<(Instant, u64)>,
+}
+
+impl Watch {
+    fn look(&mut self, core: &Core) {
+        if self.next.is_some_and(|next| Instant::now() < next) {
+            return;
+        }
+        let oldest = core.versions.open_snapshots().1.filter(|snapshot| snapshot.age() >= OLD);
+        let started = Instant::now();
+        let bytes = oldest.as_ref().map_or(0, |snapshot| {
+            core.all_families().iter().map(|family| family.tree.held_back(snapshot.version)).sum()
+        });
+        core.maintenance.held_back.store(bytes, Ordering::Relaxed);
+        self.next = Some(Instant::now() + OLD.max(started.elapsed() * 20));
+        let Some(snapshot) = oldest else {
+            self.warned = None;
+            return;
+        };
+        // Once for each snapshot, and again when it has become twice as much.
+        let known = self.warned.filter(|(since, _)| *since == snapshot.since).map_or(0, |(_, bytes)| bytes);
+        if bytes > core.settings.held_back_bytes().max(2 * known) {
+            self.warned = Some((snapshot.since, bytes));
+            core.host.warn(&Warning::HeldBack { snapshot, bytes });
+        }
+    }
+}
+
 impl Core {
+    fn note_failure(&self, failure: Option<String>) {
+        let before = std::mem::replace(&mut self.maintenance.state.lock().last_failure, failure.clone());
+        if let Some(why) = failure.filter(|why| before.as_ref() != Some(why)) {
+            self.host.warn(&Warning::Maintenance { why });
+        }
+    }
+
     fn maintain(&self, tidying: &mut Tidying) -> Result<()> {
         self.versions.release_overdue(Instant::now());
         // Frees what was retired by threads that have gone quiet since; each time only some of it.
@@ -107,8 +167,7 @@ impl Core {
     /// False: it takes a while, and `wait` was not allowed.
     #[inline]
     pub fn relieve_memory(&self, wait: bool) -> Result<bool> {
-        let budget = self.memory.budget();
-        if self.memory.used() <= budget + budget / 4 + (4 << 20) {
+        if !self.memory.is_pressing() {
             return Ok(true);
         }
         if wait {
@@ -118,22 +177,33 @@ impl Core {
     }
 
     /// Drops leaves that were not used lately until the memory is within its budget; if changed leaves stand in the way,
-    /// a checkpoint writes them first.
+    /// a checkpoint writes them first. Old versions that a snapshot needs stay, whatever the budget.
     pub fn evict(&self) -> Result<()> {
-        let mut hand = self.maintenance.hand.lock();
+        let mut evictor = self.maintenance.evictor.lock();
+        let oldest = self.versions.active()[0];
+        if oldest != evictor.oldest {
+            (evictor.oldest, evictor.futile_below) = (oldest, 0);
+        }
         let goal = self.memory.budget() - self.memory.budget() / 32;
         let round = |hand: &mut (u32, Vec<u8>)| {
             // Twice: the first pass takes away the marks of use.
             (0..2).any(|_| self.memory.used() <= goal || self.sweep(goal, hand))
         };
-        if self.memory.excess() > 0 && !round(&mut hand) && !self.read_only {
-            let state = self.checkpoint.lock();
-            if state.version < self.versions.visible() {
-                drop(state);
-                self.checkpoint(None)?;
-                round(&mut hand);
+        let used = self.memory.used();
+        if self.memory.excess() > 0 && used >= evictor.futile_below {
+            let mut reached = round(&mut evictor.hand);
+            if !reached && !self.read_only {
+                let state = self.checkpoint.lock();
+                if state.version < self.versions.visible() {
+                    drop(state);
+                    self.checkpoint(None)?;
+                    reached = round(&mut evictor.hand);
+                }
             }
+            let used = self.memory.used();
+            evictor.futile_below = if reached { 0 } else { used + used / 8 };
         }
+        self.memory.press_from(evictor.futile_below);
         epoch::pin().flush();
         Ok(())
     }

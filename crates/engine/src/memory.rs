@@ -19,6 +19,8 @@ pub struct Memory {
     inner_pages: AtomicU64,
     long_values: AtomicU64,
     budget: AtomicU64,
+    /// Below it, making room was in vain.
+    pressing_from: AtomicU64,
     /// Who makes room, woken when the budget is exceeded.
     keeper: OnceLock<Thread>,
     called: AtomicBool,
@@ -34,6 +36,7 @@ impl Memory {
             inner_pages: AtomicU64::new(0),
             long_values: AtomicU64::new(0),
             budget: AtomicU64::new(budget),
+            pressing_from: AtomicU64::new(0),
             keeper: OnceLock::new(),
             called: AtomicBool::new(false),
             ahead: OnceLock::new(),
@@ -130,6 +133,18 @@ impl Memory {
 
     pub fn set_budget(&self, bytes: u64) {
         self.budget.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether writers have to make room before they go on: it is so much above the budget that the keeper does not keep up.
+    #[inline]
+    pub fn is_pressing(&self) -> bool {
+        let (budget, used) = (self.budget(), self.used());
+        used > budget + budget / 4 + (4 << 20) && used >= self.pressing_from.load(Ordering::Relaxed)
+    }
+
+    /// Making room is in vain as long as less than `bytes` is used; 0: it is not.
+    pub fn press_from(&self, bytes: u64) {
+        self.pressing_from.store(bytes, Ordering::Relaxed);
     }
 
     /// Bytes above the budget, 0 when within it.

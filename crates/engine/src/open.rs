@@ -120,6 +120,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         durability: options.durability,
         read_only: options.read_only,
         clock: options.clock.clone(),
+        host: Arc::clone(&options.host),
         versions: Arc::clone(&versions),
         memory: Arc::clone(&memory),
         pages,

@@ -116,7 +116,8 @@ impl Core {
         let usage = self.pages.usage();
         let paged = self.pages.counters();
         let logged = self.log.counters();
-        let active = self.versions.active();
+        let oldest_version = self.versions.active()[0];
+        let (open, oldest) = self.versions.open_snapshots();
         let syncs = self.log.sync_times();
         let (checkpoints, segment) = {
             let state = self.checkpoint.lock();
@@ -146,8 +147,19 @@ impl Core {
             ("checkpoint_time", Stat::Seconds(checkpoints.sum as f64 / 1e9)),
             ("version", Stat::Count(self.versions.visible())),
             ("version_on_disk", Stat::Count(self.log.synced_version())),
-            ("oldest_snapshot_version", Stat::Count(active[0])),
+            ("oldest_snapshot_version", Stat::Count(oldest_version)),
+            ("open_snapshots", Stat::Count(open as u64)),
+            ("held_back", Stat::Bytes(self.maintenance.held_back())),
         ];
+        if let Some(oldest) = oldest {
+            database.push(("oldest_snapshot_age", Stat::Seconds(oldest.age().as_secs_f64())));
+            if let Some(origin) = oldest.origin {
+                database.push(("oldest_snapshot_thread", Stat::Count(origin.thread)));
+                let place =
+                    origin.place.map(|(file, line)| ("oldest_snapshot_place", Stat::Text(format!("{file}:{line}"))));
+                database.extend(place);
+            }
+        }
         database.extend(self.maintenance.last_failure().map(|failure| ("last_failure", Stat::Text(failure))));
         let families = self.all_families().into_iter().map(|family| {
             let mut figures: Vec<(&'static str, Stat)> =

@@ -26,7 +26,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 impl Snapshot {
     pub(crate) fn take(core: &Core) -> Snapshot {
-        Snapshot { active: Arc::new(core.versions.register()), timeout: None }
+        Snapshot { active: Arc::new(core.versions.register_opened(core.host.origin())), timeout: None }
     }
 
     /// With what ends its time; `None` when that is further away than time goes.

@@ -160,6 +160,18 @@ pub static REGISTRY: &[Tunable] = &[
     Tunable {
         tuner: false,
         ..integer(
+            "held_back_bytes",
+            Scope::Database,
+            1 << 20,
+            1 << 44,
+            64 << 20,
+            "bytes",
+            "Old versions that one snapshot may keep in memory before a warning is logged that names it.",
+        )
+    },
+    Tunable {
+        tuner: false,
+        ..integer(
             "slack_percent",
             Scope::Database,
             5,
@@ -399,6 +411,10 @@ impl Settings {
         self.raw(GROUP_INTERVAL_MS) as u64
     }
 
+    pub fn held_back_bytes(&self) -> u64 {
+        self.raw(HELD_BACK_BYTES) as u64
+    }
+
     pub fn slack_percent(&self) -> u64 {
         self.raw(SLACK_PERCENT) as u64
     }
@@ -412,7 +428,8 @@ const BLOB_BYTES: usize = 4;
 const MEMORY_BYTES: usize = 5;
 const CHECKPOINT_LOG_BYTES: usize = 6;
 const GROUP_INTERVAL_MS: usize = 7;
-const SLACK_PERCENT: usize = 8;
+const HELD_BACK_BYTES: usize = 8;
+const SLACK_PERCENT: usize = 9;
 
 #[cfg(test)]
 mod tests {
@@ -429,6 +446,7 @@ mod tests {
             (MEMORY_BYTES, "memory_bytes"),
             (CHECKPOINT_LOG_BYTES, "checkpoint_log_bytes"),
             (GROUP_INTERVAL_MS, "group_interval_ms"),
+            (HELD_BACK_BYTES, "held_back_bytes"),
             (SLACK_PERCENT, "slack_percent"),
         ];
         assert_eq!(named.len(), REGISTRY.len());

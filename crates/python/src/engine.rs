@@ -2,15 +2,18 @@
 
 use crate::error::{self, OrRaise};
 use crate::fork::Owned;
+use crate::host::{self, Program};
 use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
 use crate::{convert, progress};
 use lyredb_engine as engine;
 use lyredb_engine::tunables::{Change, Kind, REGISTRY, Scope};
 use lyredb_engine::{Distribution, Durability, Figures, Stat};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[pyclass(frozen, module = "lyredb._engine")]
 pub struct Engine {
@@ -59,6 +62,7 @@ impl Engine {
             read_only,
             create,
             settings: convert::settings(settings)?,
+            host: Arc::new(Program { database: path.clone() }),
             ..engine::Options::default()
         };
         let database = py.detach(|| engine::Database::open(&path, options)).or_raise()?;
@@ -193,7 +197,13 @@ impl Engine {
         for (name, told) in stats.families {
             families.set_item(name, tell(py, told)?)?;
         }
-        Ok((tell(py, stats.database)?, families))
+        let told = tell(py, stats.database)?;
+        // The engine knows a number only.
+        let thread = intern!(py, "oldest_snapshot_thread");
+        if let Some(ident) = told.0.get_item(thread)? {
+            told.0.set_item(thread, host::thread_name(py, ident.extract()?)?)?;
+        }
+        Ok((told, families))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod family;
 mod fork;
+mod host;
 mod lock;
 mod many;
 mod number;

@@ -2,26 +2,35 @@
 
 use std::ptr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
 use super::Versions;
 use crate::counters::thread_slot;
-use crate::sync::Ordering;
+use crate::host::{OpenSnapshot, Origin};
 use crate::sync::checked::{AtomicBool, AtomicPtr, AtomicU64};
+use crate::sync::{Mutex, Ordering};
 
 const FREE: u64 = u64::MAX;
 const SLOTS: usize = 32;
 
+struct Slot {
+    version: AtomicU64,
+    /// Since when, and by whom: of the program's snapshots only. Nobody waits for this lock but who asks for all.
+    opened: Mutex<Option<(Instant, Option<Origin>)>>,
+}
+
 pub struct Table {
-    slots: [CachePadded<AtomicU64>; SLOTS],
+    slots: [CachePadded<Slot>; SLOTS],
     /// Grows when all slots are taken, and never shrinks.
     next: AtomicPtr<Table>,
 }
 
 impl Default for Table {
     fn default() -> Table {
-        Table { slots: std::array::from_fn(|_| CachePadded::new(AtomicU64::new(FREE))), next: AtomicPtr::default() }
+        let free = || Slot { version: AtomicU64::new(FREE), opened: Mutex::new(None) };
+        Table { slots: std::array::from_fn(|_| CachePadded::new(free())), next: AtomicPtr::default() }
     }
 }
 
@@ -32,14 +41,14 @@ impl Table {
     }
 
     /// Takes a free slot, with `version` in it.
-    fn claim(&self, version: u64) -> &AtomicU64 {
+    fn claim(&self, version: u64) -> &Slot {
         let mut table = self;
         loop {
             let start = thread_slot();
             for step in 0..SLOTS {
                 let slot = &table.slots[(start + step) % SLOTS];
-                if slot.load(Ordering::Relaxed) == FREE
-                    && slot.compare_exchange(FREE, version, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+                if slot.version.load(Ordering::Relaxed) == FREE
+                    && slot.version.compare_exchange(FREE, version, Ordering::SeqCst, Ordering::Relaxed).is_ok()
                 {
                     return slot;
                 }
@@ -57,11 +66,11 @@ impl Table {
         }
     }
 
-    fn registered(&self) -> impl Iterator<Item = u64> {
+    fn registered(&self) -> impl Iterator<Item = (u64, &Slot)> {
         std::iter::successors(Some(self), |table| table.next())
             .flat_map(|table| table.slots.iter())
-            .map(|slot| slot.load(Ordering::SeqCst))
-            .filter(|&version| version != FREE)
+            .map(|slot| (slot.version.load(Ordering::SeqCst), &**slot))
+            .filter(|&(version, _)| version != FREE)
     }
 }
 
@@ -79,12 +88,12 @@ impl Drop for Table {
 pub struct ActiveVersion {
     /// Owns the table that the slot is in.
     _versions: Arc<Versions>,
-    slot: *const AtomicU64,
+    slot: *const Slot,
     version: u64,
     released: AtomicBool,
 }
 
-// SAFETY: the slot is an atomic in a table that `versions` keeps alive.
+// SAFETY: the slot may be shared, and is in a table that `versions` keeps alive.
 unsafe impl Send for ActiveVersion {}
 // SAFETY: as above.
 unsafe impl Sync for ActiveVersion {}
@@ -97,9 +106,11 @@ impl ActiveVersion {
     /// Gives the version up while readers may still be reading at it; they have to ask `is_released` when they are done.
     pub fn release(&self) {
         if !self.released.swap(true, Ordering::AcqRel) {
-            // SAFETY: `versions` keeps the table alive, and the slot is ours until here. Release: our reads are over, and
-            // the mark is set, before the slot is seen free.
-            unsafe { (*self.slot).store(FREE, Ordering::Release) };
+            // SAFETY: `versions` keeps the table alive.
+            let slot = unsafe { &*self.slot };
+            *slot.opened.lock() = None;
+            // Release: our reads are over, and the mark is set, before the slot is seen free.
+            slot.version.store(FREE, Ordering::Release);
         }
     }
 
@@ -133,14 +144,33 @@ impl Versions {
                 return ActiveVersion { _versions: Arc::clone(self), slot, version, released };
             }
             version = now;
-            slot.store(version, Ordering::SeqCst);
+            slot.version.store(version, Ordering::SeqCst);
         }
+    }
+
+    /// As `register`, for the program, which is told of it by `oldest_snapshot`.
+    pub fn register_opened(self: &Arc<Versions>, origin: Option<Origin>) -> ActiveVersion {
+        let active = self.register();
+        // SAFETY: `active` keeps the table alive.
+        *unsafe { &*active.slot }.opened.lock() = Some((Instant::now(), origin));
+        active
+    }
+
+    /// How many snapshots the program has open, and the oldest of them.
+    pub fn open_snapshots(&self) -> (usize, Option<OpenSnapshot>) {
+        let opened = |(version, slot): (u64, &Slot)| {
+            let (since, origin) = slot.opened.lock().clone()?;
+            Some(OpenSnapshot { version, since, origin })
+        };
+        let open: Vec<OpenSnapshot> = self.table().registered().filter_map(opened).collect();
+        (open.len(), open.into_iter().min_by_key(|snapshot| (snapshot.version, snapshot.since)))
     }
 
     /// All versions that a reader may stand at, ascending; the newest visible one is always among them.
     pub fn active(&self) -> Vec<u64> {
         let visible = self.visible_in_order();
-        let mut active: Vec<u64> = std::iter::once(visible).chain(self.table().registered()).collect();
+        let mut active: Vec<u64> =
+            std::iter::once(visible).chain(self.table().registered().map(|(version, _)| version)).collect();
         active.sort_unstable();
         active.dedup();
         active

@@ -1,10 +1,14 @@
-//! Walking the tree a lowest inner page at a time, for checkpoints and eviction, which hold no page between two steps.
+//! Walking the tree a lowest inner page at a time, for who holds no page between two steps.
 
-use crossbeam_epoch::Guard;
+use crossbeam_epoch::{self as epoch, Guard};
 
 use super::Tree;
+use super::blob::Blob;
+use super::gather::gather;
 use super::inner::Inner;
-use super::page::PageRef;
+use super::leaf::Leaf;
+use super::page::{Found, PageRef};
+use super::record::{BLOB, Record};
 
 /// A lowest inner page, or the root when that is a leaf.
 pub struct Bottom<'g> {
@@ -34,6 +38,42 @@ impl Tree {
         }
         Bottom { page, inner: (page.level() == 1).then(|| page.inner(guard)), low, high }
     }
+
+    /// Bytes of the records in memory that a reader at `version` sees, and no later one.
+    pub fn held_back(&self, version: u64) -> u64 {
+        let mut bytes = 0;
+        let mut from = Some(Vec::new());
+        while let Some(key) = from {
+            let guard = epoch::pin();
+            let bottom = self.bottom(&key, &guard);
+            for (_, page) in bottom.leaves() {
+                if let Found::Hot(leaf) = page.leaf(&guard) {
+                    bytes += held_back_in(leaf, version);
+                }
+            }
+            from = bottom.high;
+        }
+        bytes
+    }
+}
+
+fn held_back_in(leaf: Leaf<'_>, version: u64) -> u64 {
+    let length = leaf.delta_len();
+    if length == 0 && leaf.newest_version() <= version {
+        return 0;
+    }
+    let mut scratch = Vec::new();
+    let records = gather(leaf, length, &[], &mut scratch).records;
+    let old = records.windows(2).filter(|pair| {
+        let (newer, older) = (&pair[0], &pair[1]);
+        newer.key == older.key && older.version <= version && version < newer.version
+    });
+    old.map(|pair| size_of_record(&pair[1])).sum()
+}
+
+fn size_of_record(record: &Record<'_>) -> u64 {
+    let beside = if record.flags & BLOB != 0 { record.blob().map_or(0, Blob::len) } else { 0 };
+    record.encoded_len() as u64 + beside
 }
 
 impl<'g> Bottom<'g> {
