@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
@@ -304,6 +305,54 @@ class GroupIntervalMs(Work):
         return time.perf_counter() - start
 
 
+class HeldBackBytes(Work):
+    """What is overwritten under an open snapshot, and how much of that there is when a warning tells."""
+
+    tunable = "held_back_bytes"
+    values = (MIB, 4 * MIB)
+    measures: ClassVar = {"old versions": "bytes at the warning"}
+
+    def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
+        warnings: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: warnings.append(record.getMessage())
+        logger = logging.getLogger("lyredb")
+        logger.addHandler(handler)
+        try:
+            with self.open(folder, value) as db:
+                pairs = [(b"%08d" % number, bytes(1000)) for number in range(8_000)]
+                db.write_batch(pairs)
+                with db.snapshot():
+                    for start in range(0, len(pairs), 100):
+                        db.write_batch(pairs[start : start + 100])
+                        # What is old is looked at once a second.
+                        time.sleep(0.1)
+                        if warnings:
+                            break
+                    return {"old versions": float(start + 100) * 1_000}
+        finally:
+            logger.removeHandler(handler)
+
+
+class SlackPercent(Work):
+    """What the folder takes soon after all records have been written anew several times."""
+
+    tunable = "slack_percent"
+    values = (5, 100, 1_000)
+    measures: ClassVar = {"folder": "bytes a record"}
+
+    def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
+        data = Data(sizes.seed, max(sizes.records, 100_000))
+        with self.open(folder, value, codec="none") as db:
+            for _ in range(3):
+                load(db, data)
+                db.checkpoint()
+            # Two windows in which the rate of writing is measured, and the checkpoints after them.
+            time.sleep(4)
+            figures = db.stats().database
+        return {"folder": (figures["file_size"] + figures["log_size"]) / data.records}
+
+
 WORKS: dict[str, Work] = {
     work.tunable: work
     for work in (
@@ -315,5 +364,7 @@ WORKS: dict[str, Work] = {
         MemoryBytes(),
         CheckpointLogBytes(),
         GroupIntervalMs(),
+        HeldBackBytes(),
+        SlackPercent(),
     )
 }

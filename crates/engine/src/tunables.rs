@@ -166,7 +166,7 @@ pub static REGISTRY: &[Tunable] = &[
             1 << 44,
             64 << 20,
             "bytes",
-            "Old versions that one snapshot may keep in memory before a warning is logged that names it.",
+            "Old versions that a snapshot may keep in memory before a warning is logged that names it.",
         )
     },
     Tunable {
