@@ -132,3 +132,22 @@ def test_every_tunable_is_measured(tmp_path: Path) -> None:
     for name in registered:
         assert len({sample["value"] for sample in document["samples"] if sample["tunable"] == name}) in (2, 3)
         assert f"## `{name}`" in tables.read_text(encoding="utf-8")
+
+
+def test_stalls_are_measured_with_and_without_checkpoints() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "benches.stalls", "--records", "20000", "--seconds", "2", "--rounds", "1", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=True,
+    )
+    found = json.loads(process.stdout)
+    assert found["checkpoints"] > 0
+    rows = {(row["phase"], row["operation"]): row for row in found["rows"]}
+    assert len(rows) == 1 + 2 * 3
+    for row in rows.values():
+        times = list(row["milliseconds"].values())
+        assert times == sorted(times)
+        assert row["count"] > 0
