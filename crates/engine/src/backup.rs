@@ -10,10 +10,12 @@ use crate::core::Core;
 use crate::disk::{Disk, OpenMode, OsDisk, read_fully};
 use crate::error::{Error, Result};
 use crate::open::create_log;
-use crate::pagefile::{PAGE_FILE_NAME, PageFile, Superblock};
+use crate::pagefile::{PAGE_FILE_NAME, Superblock, write_superblocks};
 use crate::snapshot::Progress;
 use crate::sync::Ordering;
 
+/// What the copy is called until it is whole; a folder that holds such a file and no database is refused.
+const UNFINISHED_NAME: &str = "backup.unfinished";
 const COPY_BYTES: usize = 1 << 20;
 /// For readers of pages that are to be given back.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -47,7 +49,8 @@ fn copy(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<(
     let source = core.disk.open(PAGE_FILE_NAME, OpenMode::Read).map_err(Error::io("open", core.pages.path()))?;
     let path = target.root().join(PAGE_FILE_NAME);
     let io = |operation| Error::io(operation, &path);
-    let file = target.open(PAGE_FILE_NAME, OpenMode::Create).map_err(io("create"))?;
+    let file = target.open(UNFINISHED_NAME, OpenMode::Create).map_err(io("create"))?;
+    target.sync_directory().map_err(io("sync the folder of"))?;
     let total = source.len().map_err(Error::io("read", core.pages.path()))?;
     let mut buffer = vec![0; COPY_BYTES];
     let mut done = 0;
@@ -62,11 +65,12 @@ fn copy(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<(
             return Err(Error::Interrupted);
         }
     }
+    let superblock = core.pages.committed();
     drop(state);
-    file.sync().map_err(io("sync"))?;
-    let (pages, superblock) = PageFile::open(Arc::clone(target), false)?;
     create_log(target, &superblock)?;
-    pages.commit(&Superblock { log_segment: 1, ..superblock })?;
+    let superblock = Superblock { sequence: superblock.sequence + 1, log_segment: 1, ..superblock };
+    write_superblocks(&*file, &superblock).map_err(io("write the superblock of"))?;
+    target.rename(UNFINISHED_NAME, PAGE_FILE_NAME).map_err(io("name"))?;
     target.sync_directory().map_err(io("sync the folder of"))
 }
 
