@@ -1,115 +1,112 @@
 //! Power cuts: what was acknowledged as durable is there afterwards, nothing is there by halves.
 //!
-//! `LYREDB_TEST_EFFORT=10` makes ten times as many images as by default.
+//! `LYREDB_TEST_EFFORT=100` makes a hundred times as many images as by default, ten million. A failure says which
+//! `LYREDB_TEST_CUT` does the same steps again and cuts them at the same places.
 
 mod common;
 
+#[path = "common/cut.rs"]
+mod cut;
+#[path = "common/judge.rs"]
+mod judge;
 #[path = "common/recorder.rs"]
 mod recorder;
 #[path = "common/recording.rs"]
 mod recording;
+#[path = "common/replay.rs"]
+mod replay;
 #[path = "common/workload.rs"]
 mod workload;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use common::{Random, assert_sound, scaled, tally};
-use lyredb_engine::disk::{Disk, MemoryDisk};
-use lyredb_engine::{Database, Durability};
-use recorder::{Loss, Recorder, Replay};
-use recording::Recording;
-use workload::{Content, START_MS, WORKLOADS, Workload, options, seen};
+use common::{Random, scaled, tally};
+use cut::{DURABILITIES, Job};
+use judge::{Counts, cut_everywhere};
+use lyredb_engine::Durability;
+use lyredb_engine::disk::{Disk, OpenMode};
+use recorder::Recorder;
+use replay::{Kept, Loss, Replay};
+use workload::{Content, START_MS, WORKLOADS, options, seen};
 
-struct Judge<'a> {
-    recording: &'a Recording,
-    durability: Durability,
-    images: u64,
+/// Of each workload with each durability.
+const SEEDS: u64 = 3;
+const REPORT_EVERY: Duration = Duration::from_secs(20);
+
+struct Tally {
+    counts: BTreeMap<&'static str, Counts>,
+    reported: Instant,
 }
 
-impl Judge<'_> {
-    /// Opens what a power cut left and compares; `deep` also goes on working with it.
-    fn examine(&mut self, image: &MemoryDisk, events: usize, what: &str, deep: bool) {
-        self.images += 1;
-        let allowed = self.recording.allowed(events);
-        let now = Arc::new(AtomicU64::new(self.recording.marks[*allowed.end()].now));
-        let options = options(self.durability, &now);
-        let at = now.load(Ordering::Relaxed);
-        let database = Database::open_on(Arc::new(image.clone()), options.clone())
-            .unwrap_or_else(|error| panic!("{what}: after {events} operations it does not open: {error}"));
-        let found = seen(&database);
-        let known = self.recording.marks[allowed.clone()].iter().any(|mark| mark.after.is_seen(&found, at));
-        assert!(known, "{what}: after {events} operations not the content after any of the steps {allowed:?}");
-        assert_sound(&database);
-        if deep {
-            let family = database.default_family();
-            family.put(b"after the power came back", &[1; 700], None).expect("a put");
-            database.checkpoint().expect("a checkpoint");
-            database.close().expect("closes");
-            let database = common::open_on(Arc::new(image.clone()), &options);
-            let mut expected = found;
-            let default = expected.families.get_mut("default").expect("it is always there");
-            default.insert(b"after the power came back".to_vec(), vec![1; 700]);
-            assert!(seen(&database) == expected, "{what}: after {events} operations it does not go on well");
-            assert_sound(&database);
+impl Tally {
+    fn add(&mut self, job: &Job, counts: Counts, left: usize) {
+        let sum = self.counts.entry(job.workload.name).or_default();
+        sum.images += counts.images;
+        sum.recoveries += counts.recoveries;
+        if self.reported.elapsed() >= REPORT_EVERY {
+            self.reported = Instant::now();
+            let Counts { images, recoveries } = self.sum();
+            println!("{images} images, {recoveries} crashes during recovery; {left} workloads to go");
         }
     }
 
-    /// The power fails again while the database recovers.
-    fn fail_again(&mut self, image: &MemoryDisk, events: usize, what: &str, random: &mut Random) {
-        let recorder = Recorder::on(image);
-        let before = recorder.events();
-        let now = Arc::new(AtomicU64::new(self.recording.marks[*self.recording.allowed(events).end()].now));
-        let database = common::open_on(Arc::new(recorder.clone()), &options(self.durability, &now));
-        let opened = recorder.events();
-        drop(database);
-        let mut replay = Replay::of(&recorder);
-        for second in before..opened {
-            replay.advance(second + 1);
-            for loss in [Loss::Everything, Loss::Some(random.next())] {
-                self.examine(&replay.image(loss), events, &format!("{what}, then {second} {loss:?}"), false);
-            }
+    fn sum(&self) -> Counts {
+        let values = || self.counts.values();
+        Counts {
+            images: values().map(|counts| counts.images).sum(),
+            recoveries: values().map(|counts| counts.recoveries).sum(),
         }
     }
 }
 
-/// Cuts the power after every operation of the steps.
-fn cut_everywhere(workload: &Workload, durability: Durability) {
-    let mut images = 0;
-    for seed in 0..scaled(1) {
-        let recording = Recording::of(&workload.steps(seed), durability);
-        let mut judge = Judge { recording: &recording, durability, images: 0 };
-        let mut replay = Replay::of(&recording.recorder);
-        let mut random = Random(seed);
-        // Before its creation has been acknowledged the database may be missing altogether.
-        for events in recording.created()..=recording.recorder.events() {
-            replay.advance(events);
-            let mut losses = vec![Loss::Nothing];
-            if !replay.is_all_durable() {
-                losses.extend([Loss::Everything, Loss::Some(random.next()), Loss::Some(random.next())]);
-            }
-            for loss in losses {
-                let what = format!("{}, {durability:?}, seed {seed}, {loss:?}", workload.name);
-                let image = replay.image(loss);
-                if random.one_in(12) {
-                    judge.fail_again(&image, events, &what, &mut random);
-                }
-                judge.examine(&image, events, &what, random.one_in(8));
-            }
-        }
-        images += judge.images;
+fn jobs() -> Vec<Job> {
+    if let Ok(wanted) = std::env::var("LYREDB_TEST_CUT") {
+        return vec![wanted.parse().unwrap_or_else(|why| panic!("LYREDB_TEST_CUT={wanted}: {why}"))];
     }
-    tally("power-cut images", images);
-    assert!(images > 100, "{} made {images} images only", workload.name);
+    let of_seed = |seed| {
+        let of_workload = move |workload| DURABILITIES.map(|(_, durability)| Job { workload, durability, seed });
+        WORKLOADS.iter().flat_map(of_workload)
+    };
+    (0..scaled(SEEDS)).flat_map(of_seed).collect()
 }
 
 #[test]
-fn every_workload_is_cut_everywhere() {
-    for workload in &WORKLOADS {
-        for durability in [Durability::Sync, Durability::Group, Durability::Async] {
-            cut_everywhere(workload, durability);
+fn every_workload_is_cut_at_every_operation() {
+    let jobs = jobs();
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let tallied = Mutex::new(Tally { counts: BTreeMap::new(), reported: Instant::now() });
+    let work = || {
+        /// Stops the others when one has failed.
+        struct Failing<'a>(&'a AtomicBool);
+        impl Drop for Failing<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_or(thread::panicking(), Ordering::Relaxed);
+            }
         }
+        let _failing = Failing(&failed);
+        while !failed.load(Ordering::Relaxed)
+            && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            let counts = cut_everywhere(*job);
+            let left = jobs.len().saturating_sub(next.load(Ordering::Relaxed));
+            tallied.lock().unwrap_or_else(PoisonError::into_inner).add(job, counts, left);
+        }
+    };
+    thread::scope(|scope| {
+        let count = thread::available_parallelism().map_or(1, usize::from);
+        (0..count).for_each(|_| drop(scope.spawn(work)));
+    });
+    let tallied = tallied.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (name, Counts { images, recoveries }) in &tallied.counts {
+        println!("{name}: {images} images, {recoveries} crashes during recovery");
     }
+    let Counts { images, recoveries } = tallied.sum();
+    tally("power-cut images", images);
+    tally("crashes during recovery", recoveries);
 }
 
 /// While it is being made, a database is either not there yet or opens.
@@ -119,9 +116,10 @@ fn creation() {
     let now = Arc::new(AtomicU64::new(START_MS));
     drop(common::open_on(Arc::new(recorder.clone()), &options(Durability::Sync, &now)));
     let mut replay = Replay::of(&recorder);
+    let mut random = Random(1);
     for events in 0..=recorder.events() {
         replay.advance(events);
-        for loss in [Loss::Nothing, Loss::Everything].into_iter().chain((0..40).map(Loss::Some)) {
+        for loss in [Loss::Nothing, Loss::Everything].into_iter().chain((0..40).map(|_| Loss::any(&mut random))) {
             let database = common::open_on(Arc::new(replay.image(loss)), &options(Durability::Sync, &now));
             assert!(Content::new().is_seen(&seen(&database), START_MS), "{events}, {loss:?}");
             database.default_family().put(b"key", b"value", None).expect("a put");
@@ -133,7 +131,7 @@ fn creation() {
 #[test]
 fn images_hold_what_was_synced() {
     let recorder = Recorder::default();
-    let file = recorder.open("file", lyredb_engine::disk::OpenMode::Create).expect("a file");
+    let file = recorder.open("file", OpenMode::Create).expect("a file");
     file.write_at(&[1; 1024], 0).expect("a write");
     file.sync().expect("a sync");
     recorder.sync_directory().expect("a sync");
@@ -146,7 +144,7 @@ fn images_hold_what_was_synced() {
     let nothing = replay.image(Loss::Nothing).get("renamed").expect("the new name");
     assert_eq!(nothing, [[1; 512], [2; 512], [2; 512]].concat());
     let torn = (0..100).any(|seed| {
-        let image = replay.image(Loss::Some(seed));
+        let image = replay.image(Loss::Some(Kept::Sectors, seed));
         let bytes = image.get("file").or_else(|| image.get("renamed")).expect("one of the names");
         bytes == [[1; 512], [1; 512], [2; 512]].concat()
     });
