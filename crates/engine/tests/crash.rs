@@ -19,6 +19,7 @@ mod replay;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -36,6 +37,9 @@ use workload::{Content, START_MS, WORKLOADS, options, seen};
 /// Of each workload with each durability.
 const SEEDS: u64 = 3;
 const REPORT_EVERY: Duration = Duration::from_secs(20);
+
+/// In a thread of its own, where nobody else would notice.
+static ENGINE_PANICKED: AtomicBool = AtomicBool::new(false);
 
 struct Tally {
     counts: BTreeMap<&'static str, Counts>,
@@ -77,6 +81,12 @@ fn jobs() -> Vec<Job> {
 #[test]
 fn every_workload_is_cut_at_every_operation() {
     let jobs = jobs();
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let own = thread::current().name().is_some_and(|name| name.starts_with("lyredb-"));
+        ENGINE_PANICKED.fetch_or(own, Ordering::Relaxed);
+        before(info);
+    }));
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let tallied = Mutex::new(Tally { counts: BTreeMap::new(), reported: Instant::now() });
     let work = || {
@@ -89,6 +99,7 @@ fn every_workload_is_cut_at_every_operation() {
         }
         let _failing = Failing(&failed);
         while !failed.load(Ordering::Relaxed)
+            && !ENGINE_PANICKED.load(Ordering::Relaxed)
             && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
         {
             let counts = cut_everywhere(*job);
@@ -100,6 +111,7 @@ fn every_workload_is_cut_at_every_operation() {
         let count = thread::available_parallelism().map_or(1, usize::from);
         (0..count).for_each(|_| drop(scope.spawn(work)));
     });
+    assert!(!ENGINE_PANICKED.load(Ordering::Relaxed), "a thread of the engine's panicked");
     let tallied = tallied.into_inner().unwrap_or_else(PoisonError::into_inner);
     for (name, Counts { images, recoveries }) in &tallied.counts {
         println!("{name}: {images} images, {recoveries} crashes during recovery");

@@ -20,6 +20,10 @@ const LOSSES: usize = 3;
 const RECOVERIES: u64 = 16;
 const DEEP: u64 = 8;
 
+/// Between checkpoints it starts with the same superblock twice, so that one may be damaged.
+const PAGE_FILE_NAME: &str = "pages.lyre";
+const SUPERBLOCK_BYTES: usize = 4096;
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     pub images: u64,
@@ -89,6 +93,11 @@ impl Judge {
         match cut.again {
             Some(_) => self.counts.recoveries += 1,
             None => self.counts.images += 1,
+        }
+        if cut.again.is_none() && !self.recording.is_amid_checkpoint(cut.event) {
+            let pages = image.get(PAGE_FILE_NAME).expect("it was made");
+            let slots = (pages.get(..SUPERBLOCK_BYTES), pages.get(SUPERBLOCK_BYTES..2 * SUPERBLOCK_BYTES));
+            assert!(slots.0.is_some() && slots.0 == slots.1, "one superblock is not as the other");
         }
         let allowed = self.recording.allowed(cut.event);
         let now = self.recording.marks[*allowed.end()].now;

@@ -36,12 +36,15 @@ struct State {
     files: Vec<Vec<u8>>,
     names: BTreeMap<String, usize>,
     events: Vec<Event>,
+    /// How many have been killed.
+    killed: usize,
 }
 
-/// A clone is another handle on the same disk.
+/// A clone is another handle of the same process on the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     state: Arc<Mutex<State>>,
+    process: usize,
 }
 
 impl Recorder {
@@ -62,6 +65,19 @@ impl Recorder {
         self.state.lock().expect("nobody panics under the lock")
     }
 
+    /// The process can do nothing more; what it had written is there for the next, whose handle this is.
+    pub fn kill(&self) -> Recorder {
+        let mut state = self.state();
+        state.killed += 1;
+        Recorder { state: Arc::clone(&self.state), process: state.killed }
+    }
+
+    /// For an operation, which fails when the process has been killed.
+    fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.killed == self.process { Ok(state) } else { Err(io::Error::other("the process was killed")) }
+    }
+
     /// Operations that changed something or made it durable.
     pub fn events(&self) -> usize {
         self.state().events.len()
@@ -79,7 +95,7 @@ impl Disk for Recorder {
     }
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut state = self.state();
+        let mut state = self.alive()?;
         let file = match state.names.get(name) {
             Some(&file) => file,
             None if mode == OpenMode::Create => {
@@ -95,18 +111,18 @@ impl Disk for Recorder {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.state().names.keys().cloned().collect())
+        Ok(self.alive()?.names.keys().cloned().collect())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.alive()?;
         state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         state.events.push(Event::Naming(Naming::Remove { name: name.into() }));
         Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.alive()?;
         let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.into(), file);
         state.events.push(Event::Naming(Naming::Rename { from: from.into(), to: to.into(), file }));
@@ -114,7 +130,7 @@ impl Disk for Recorder {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.state().events.push(Event::SyncDirectory);
+        self.alive()?.events.push(Event::SyncDirectory);
         Ok(())
     }
 
@@ -131,7 +147,7 @@ struct RecordedFile {
 
 impl RecordedFile {
     fn change(&self, change: Change) -> io::Result<()> {
-        let mut state = self.recorder.state();
+        let mut state = self.recorder.alive()?;
         apply(&mut state.files[self.file], &change);
         state.events.push(Event::Change { file: self.file, change });
         Ok(())
@@ -140,7 +156,7 @@ impl RecordedFile {
 
 impl File for RecordedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.recorder.state();
+        let state = self.recorder.alive()?;
         let bytes = &state.files[self.file];
         let start = (offset as usize).min(bytes.len());
         let count = buffer.len().min(bytes.len() - start);
@@ -153,7 +169,7 @@ impl File for RecordedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.recorder.state().events.push(Event::Sync { file: self.file });
+        self.recorder.alive()?.events.push(Event::Sync { file: self.file });
         Ok(())
     }
 
@@ -162,7 +178,7 @@ impl File for RecordedFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.recorder.state().files[self.file].len() as u64)
+        Ok(self.recorder.alive()?.files[self.file].len() as u64)
     }
 }
 

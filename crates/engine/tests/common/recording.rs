@@ -10,7 +10,7 @@ use lyredb_engine::{Database, Durability};
 
 use crate::common::open_on;
 use crate::recorder::Recorder;
-use crate::workload::{Content, START_MS, Step, Work, checkpoint_amid, options_with};
+use crate::workload::{Content, START_MS, Step, Work, checkpoint_amid, options_with, seen};
 
 /// Where in the recording a step began, and what is there after it when the database has been opened again.
 pub struct Mark {
@@ -31,6 +31,8 @@ pub struct Recording {
     pub marks: Vec<Mark>,
     /// From so many operations on, what this mark says is durable.
     durable: Vec<(usize, usize)>,
+    /// While these operations went on, a checkpoint may have been on its way.
+    checkpoints: Vec<(usize, usize)>,
     pub copies: Vec<Copy>,
 }
 
@@ -44,8 +46,13 @@ struct Runner {
 impl Recording {
     pub fn of(steps: &[Step], durability: Durability) -> Recording {
         let now = Arc::new(AtomicU64::new(START_MS));
-        let recording =
-            Recording { recorder: Recorder::default(), marks: Vec::new(), durable: Vec::new(), copies: Vec::new() };
+        let recording = Recording {
+            recorder: Recorder::default(),
+            marks: Vec::new(),
+            durable: Vec::new(),
+            checkpoints: Vec::new(),
+            copies: Vec::new(),
+        };
         let mut runner = Runner { recording, durability, now, content: Content::new() };
         runner.mark(0);
         let mut database = Some(runner.open(&[]));
@@ -53,6 +60,10 @@ impl Recording {
         for step in steps {
             runner.run(step, &mut database);
         }
+        // Its last handle closes it.
+        let begun = runner.recording.recorder.events();
+        drop(database);
+        runner.recording.checkpoints.push((begun, runner.recording.recorder.events()));
         runner.recording
     }
 
@@ -67,6 +78,11 @@ impl Recording {
         let first = durable.map(|(_, mark)| *mark).max().unwrap_or(0);
         let last = self.marks.iter().rposition(|mark| mark.begun < events).unwrap_or(0).max(first);
         first..=last
+    }
+
+    /// Whether a checkpoint may have been on its way then: not all of what it wrote has to be durable.
+    pub fn is_amid_checkpoint(&self, events: usize) -> bool {
+        self.checkpoints.iter().any(|&(begun, done)| begun < events && events < done)
     }
 }
 
@@ -90,6 +106,10 @@ impl Runner {
     }
 
     fn run(&mut self, step: &Step, database: &mut Option<Database>) {
+        // What a killed process took with it cannot be worked with.
+        if !step.makes_sense(&self.content) {
+            return;
+        }
         let begun = self.recording.recorder.events();
         let open = |database: &Option<Database>| database.clone().expect("it is open");
         match step {
@@ -107,9 +127,13 @@ impl Runner {
                 content.reopen(&[]);
                 self.recording.copies.push(Copy { recorder, content, now: self.now() });
             }
+            Step::Kill(points) => return self.kill(database, *points),
             _ => step.run(&open(database)).expect("the disk is well"),
         }
         let done = self.recording.recorder.events();
+        if let Step::Checkpoint | Step::Compact | Step::Backup | Step::Reopen(_) = step {
+            self.recording.checkpoints.push((begun, done));
+        }
         self.did(step, begun, done);
     }
 
@@ -124,6 +148,7 @@ impl Runner {
 
     fn checkpoint_amid(&mut self, database: &Database, steps: &[(u64, Step)]) {
         let before = self.recording.marks.len() - 1;
+        let begun = self.recording.recorder.events();
         let spans = Rc::new(RefCell::new(Vec::new()));
         let works = steps.iter().cloned().map(|(points, step)| {
             let (database, recorder, spans) = (database.clone(), self.recording.recorder.clone(), Rc::clone(&spans));
@@ -141,5 +166,37 @@ impl Runner {
             self.did(step, begun, done);
         }
         self.recording.durable.push((done, before));
+        self.recording.checkpoints.push((begun, done));
+    }
+
+    /// What is there then is what had been written, and that is durable from now on.
+    fn kill(&mut self, database: &mut Option<Database>, points: u64) {
+        let begun = self.recording.recorder.events();
+        let killed = Rc::new(RefCell::new(None));
+        let old = database.take().expect("it is open");
+        if points > 0 {
+            let (recorder, killed) = (self.recording.recorder.clone(), Rc::clone(&killed));
+            let work: Work = Box::new(move || {
+                *killed.borrow_mut() = Some(recorder.kill());
+                Ok(())
+            });
+            // It fails, unless it had come to its end.
+            let _ = checkpoint_amid(&old, [(points, work)].into());
+        }
+        self.recording.recorder = killed.take().unwrap_or_else(|| self.recording.recorder.kill());
+        drop(old);
+        let events = self.recording.recorder.events();
+        let opened = self.open(&[]);
+        let found = seen(&opened);
+        *database = Some(opened);
+        let (allowed, now) = (self.recording.allowed(events), self.now());
+        let marks = &self.recording.marks[allowed.clone()];
+        let known = marks.iter().rev().find(|mark| mark.after.is_seen(&found, now));
+        self.content =
+            known.unwrap_or_else(|| panic!("killed, not the content after any of {allowed:?}")).after.clone();
+        self.mark(begun);
+        let done = self.recording.recorder.events();
+        self.all_is_durable(done);
+        self.recording.checkpoints.push((begun, done));
     }
 }

@@ -51,6 +51,9 @@ pub enum Step {
     Backup,
     /// With these settings given beside the tiny ones.
     Reopen(Vec<(String, Value)>),
+    /// The process ends without closing, after so many points of a checkpoint if any, and another opens the database. For
+    /// disks that can do it; elsewhere nothing happens.
+    Kill(u64),
     /// Of the clock, by milliseconds.
     Advance(u64),
 }
@@ -60,7 +63,7 @@ impl Step {
     pub fn makes_durable(&self, durability: Durability) -> bool {
         match self {
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Reopen(_) => true,
-            Step::Advance(_) => false,
+            Step::Kill(_) | Step::Advance(_) => false,
             _ => durability == Durability::Sync,
         }
     }
@@ -76,7 +79,8 @@ impl Step {
             Step::Rename(old, new) => there(old) && !there(new),
             Step::Configure(family, _) | Step::Reset(family, _) => family.as_ref().is_none_or(there),
             Step::CheckpointAmid(steps) => steps.iter().all(|(_, step)| step.makes_sense(content)),
-            Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Reopen(_) | Step::Advance(_) => true,
+            Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup => true,
+            Step::Reopen(_) | Step::Kill(_) | Step::Advance(_) => true,
         }
     }
 
@@ -110,7 +114,7 @@ impl Step {
             Step::Reset(family, names) => content.reset(family.as_deref(), names),
             Step::CheckpointAmid(steps) => steps.iter().for_each(|(_, step)| step.apply(content, now)),
             Step::Reopen(given) => content.reopen(given),
-            Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Advance(_) => {}
+            Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Kill(_) | Step::Advance(_) => {}
         }
     }
 
@@ -129,7 +133,7 @@ impl Step {
         possible
     }
 
-    /// Does it. `Reopen` and `Advance` are for the caller; a backup is made, looked at and forgotten.
+    /// Does it. `Reopen`, `Kill` and `Advance` are for the caller; a backup is made, looked at and forgotten.
     pub fn run(&self, database: &Database) -> Result<()> {
         let family = |name: &str| database.family(name)?.ok_or_else(|| Error::NoSuchFamily(name.into()));
         let ttl = |write: &Write| (write.ttl_ms != 0).then(|| Duration::from_millis(write.ttl_ms));
@@ -183,7 +187,7 @@ impl Step {
                 assert_sound(&Database::open_on(Arc::new(copy), tiny(Durability::Sync)).expect("it is whole"));
                 Ok(())
             }
-            Step::Reopen(_) | Step::Advance(_) => Ok(()),
+            Step::Reopen(_) | Step::Kill(_) | Step::Advance(_) => Ok(()),
         }
     }
 }

@@ -38,19 +38,19 @@ pub static WORKLOADS: [Workload; 12] = [
         name: "single puts",
         steps: 100,
         keys: 60,
-        mix: Mix { puts: 70, deletes: 20, syncs: 5, checkpoints: 3, ..NOTHING },
+        mix: Mix { puts: 70, deletes: 20, syncs: 5, checkpoints: 3, kills: 2, ..NOTHING },
     },
     Workload {
         name: "batches",
         steps: 60,
         keys: 300,
-        mix: Mix { batches: 80, ranges: 5, syncs: 5, checkpoints: 7, reopenings: 2, ..NOTHING },
+        mix: Mix { batches: 80, ranges: 5, syncs: 5, checkpoints: 7, reopenings: 2, kills: 2, ..NOTHING },
     },
     Workload {
         name: "transactions over families",
         steps: 60,
         keys: 200,
-        mix: Mix { transactions: 70, families_first: 3, syncs: 5, checkpoints: 6, reopenings: 2, ..NOTHING },
+        mix: Mix { transactions: 70, families_first: 3, syncs: 5, checkpoints: 6, reopenings: 2, kills: 2, ..NOTHING },
     },
     Workload {
         name: "deletes with merges",
@@ -69,6 +69,7 @@ pub static WORKLOADS: [Workload; 12] = [
             checkpoints: 8,
             compactions: 3,
             reopenings: 2,
+            kills: 2,
             long_values: true,
             ..NOTHING
         },
@@ -85,6 +86,7 @@ pub static WORKLOADS: [Workload; 12] = [
             checkpoints: 8,
             compactions: 2,
             reopenings: 3,
+            kills: 2,
             expiring: true,
             ..NOTHING
         },
@@ -101,6 +103,7 @@ pub static WORKLOADS: [Workload; 12] = [
             families_first: 1,
             checkpoints_amid: 40,
             reopenings: 2,
+            kills: 2,
             long_values: true,
             ..NOTHING
         },
@@ -116,6 +119,7 @@ pub static WORKLOADS: [Workload; 12] = [
             checkpoints: 8,
             compactions: 20,
             reopenings: 3,
+            kills: 2,
             long_values: true,
             ..NOTHING
         },
@@ -132,6 +136,7 @@ pub static WORKLOADS: [Workload; 12] = [
             checkpoints: 8,
             compactions: 2,
             reopenings: 4,
+            kills: 2,
             long_values: true,
             ..NOTHING
         },
@@ -140,7 +145,7 @@ pub static WORKLOADS: [Workload; 12] = [
         name: "reopening",
         steps: 50,
         keys: 80,
-        mix: Mix { puts: 30, batches: 15, families: 5, syncs: 3, checkpoints: 4, reopenings: 25, ..NOTHING },
+        mix: Mix { puts: 30, batches: 15, families: 5, syncs: 3, checkpoints: 4, reopenings: 20, kills: 15, ..NOTHING },
     },
     Workload {
         name: "settings",
@@ -155,6 +160,7 @@ pub static WORKLOADS: [Workload; 12] = [
             checkpoints: 6,
             compactions: 1,
             reopenings: 8,
+            kills: 2,
             long_values: true,
             ..NOTHING
         },
@@ -173,6 +179,7 @@ pub static WORKLOADS: [Workload; 12] = [
             checkpoints: 3,
             backups: 15,
             reopenings: 2,
+            kills: 2,
             long_values: true,
             ..NOTHING
         },
@@ -195,6 +202,7 @@ pub struct Mix {
     pub compactions: u64,
     pub backups: u64,
     pub reopenings: u64,
+    pub kills: u64,
     /// So many are made before anything else.
     pub families_first: u64,
     pub long_values: bool,
@@ -215,6 +223,7 @@ const NOTHING: Mix = Mix {
     compactions: 0,
     backups: 0,
     reopenings: 0,
+    kills: 0,
     families_first: 0,
     long_values: false,
     expiring: false,
@@ -257,8 +266,9 @@ impl Maker<'_> {
     fn step(&mut self) -> Step {
         let Mix { puts, deletes, batches, transactions, ranges, .. } = *self.mix;
         let Mix { families, settings, syncs, checkpoints, checkpoints_amid, .. } = *self.mix;
-        let Mix { compactions, backups, reopenings, .. } = *self.mix;
-        let others = [families, settings, syncs, checkpoints, checkpoints_amid, compactions, backups, reopenings];
+        let Mix { compactions, backups, reopenings, kills, .. } = *self.mix;
+        let others =
+            [families, settings, syncs, checkpoints, checkpoints_amid, compactions, backups, reopenings, kills];
         let changes = puts + deletes + batches + transactions + ranges;
         let choice = self.random.below(changes + others.iter().sum::<u64>());
         if choice < changes {
@@ -275,10 +285,11 @@ impl Maker<'_> {
             }
             5 => Step::Compact,
             6 => Step::Backup,
-            _ => {
+            7 => {
                 let gives = self.mix.settings > 0 && self.random.one_in(2);
                 Step::Reopen(if gives { vec![self.value(false), self.value(true)] } else { Vec::new() })
             }
+            _ => Step::Kill(self.random.below(12)),
         }
     }
 
