@@ -14,6 +14,16 @@ pub enum Change {
     SetLength(usize),
 }
 
+impl Change {
+    /// The first and the last byte that are not as before.
+    pub fn reach(&self) -> (usize, usize) {
+        match self {
+            Change::Write { offset, bytes } => (*offset, offset + bytes.len()),
+            Change::SetLength(length) => (*length, usize::MAX / 2),
+        }
+    }
+}
+
 /// A change to the folder. Files go by their number: a name may be lost and a later one of the same file be kept.
 #[derive(Clone, Debug)]
 pub enum Naming {
@@ -24,10 +34,17 @@ pub enum Naming {
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    Change { file: usize, change: Change },
-    Sync { file: usize },
+    Change {
+        file: usize,
+        change: Change,
+    },
+    Sync {
+        file: usize,
+    },
     Naming(Naming),
     SyncDirectory,
+    /// Of all bytes that are not synced, the system holds for clean what may never get to the disk.
+    Forget,
 }
 
 #[derive(Debug, Default)]
@@ -65,9 +82,13 @@ impl Recorder {
         self.state.lock().expect("nobody panics under the lock")
     }
 
-    /// The process can do nothing more; what it had written is there for the next, whose handle this is.
-    pub fn kill(&self) -> Recorder {
+    /// The process can do nothing more; what it had written is there for the next, whose handle this is. With `forgets`
+    /// as after a failed sync: the next one can read what is not synced, but no sync of its own makes that durable.
+    pub fn kill(&self, forgets: bool) -> Recorder {
         let mut state = self.state();
+        if forgets {
+            state.events.push(Event::Forget);
+        }
         state.killed += 1;
         Recorder { state: Arc::clone(&self.state), process: state.killed }
     }

@@ -127,7 +127,7 @@ impl Runner {
                 content.reopen(&[]);
                 self.recording.copies.push(Copy { recorder, content, now: self.now() });
             }
-            Step::Kill(points) => return self.kill(database, *points),
+            Step::Kill { points, forgets } => return self.kill(database, *points, *forgets),
             _ => step.run(&open(database)).expect("the disk is well"),
         }
         let done = self.recording.recorder.events();
@@ -170,20 +170,20 @@ impl Runner {
     }
 
     /// What is there then is what had been written, and that is durable from now on.
-    fn kill(&mut self, database: &mut Option<Database>, points: u64) {
+    fn kill(&mut self, database: &mut Option<Database>, points: u64, forgets: bool) {
         let begun = self.recording.recorder.events();
         let killed = Rc::new(RefCell::new(None));
         let old = database.take().expect("it is open");
         if points > 0 {
             let (recorder, killed) = (self.recording.recorder.clone(), Rc::clone(&killed));
             let work: Work = Box::new(move || {
-                *killed.borrow_mut() = Some(recorder.kill());
+                *killed.borrow_mut() = Some(recorder.kill(forgets));
                 Ok(())
             });
             // It fails, unless it had come to its end.
             let _ = checkpoint_amid(&old, [(points, work)].into());
         }
-        self.recording.recorder = killed.take().unwrap_or_else(|| self.recording.recorder.kill());
+        self.recording.recorder = killed.take().unwrap_or_else(|| self.recording.recorder.kill(forgets));
         drop(old);
         let events = self.recording.recorder.events();
         let opened = self.open(&[]);

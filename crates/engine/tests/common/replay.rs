@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
 
 use lyredb_engine::disk::MemoryDisk;
 
@@ -65,6 +66,8 @@ pub struct Replay {
     durable_names: BTreeMap<String, usize>,
     /// Positions of the changes and names that no sync has covered yet.
     pending: Vec<usize>,
+    /// Pieces of changes that no sync will cover, by their positions: readable, and lost if the disk pleases.
+    forgotten: Vec<(usize, Range<usize>)>,
 }
 
 impl Replay {
@@ -74,10 +77,25 @@ impl Replay {
 
     /// Goes on until `count` operations have happened.
     pub fn advance(&mut self, count: usize) {
-        let (events, pending) = (&self.events, &mut self.pending);
+        let (events, pending, forgotten) = (&self.events, &mut self.pending, &mut self.forgotten);
         for at in self.next..count {
             match &events[at] {
-                Event::Change { .. } => pending.push(at),
+                Event::Change { file, change } => {
+                    pending.push(at);
+                    let (mut from, mut to) = change.reach();
+                    (from, to) = (from / SECTOR * SECTOR, to.next_multiple_of(SECTOR));
+                    forgotten.retain(|(at, piece)| match &events[*at] {
+                        Event::Change { file: other, .. } => other != file || piece.end <= from || piece.start >= to,
+                        _ => true,
+                    });
+                }
+                Event::Forget => pending.retain(|&at| match &events[at] {
+                    Event::Change { change: Change::Write { offset, bytes }, .. } => {
+                        forgotten.extend(sectors(*offset, bytes.len()).map(|piece| (at, piece)));
+                        false
+                    }
+                    _ => true,
+                }),
                 Event::Naming(naming) => {
                     if let Naming::Create { .. } = naming {
                         self.durable.push(Vec::new());
@@ -111,13 +129,20 @@ impl Replay {
 
     /// Whether there is nothing that a power cut could take.
     pub fn is_all_durable(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.forgotten.is_empty()
     }
 
     pub fn image(&self, loss: Loss) -> MemoryDisk {
         let mut choice = Choice::new(loss, self.pending.len());
         let mut names = self.durable_names.clone();
         let mut kept: Vec<Vec<Survivor<'_>>> = vec![Vec::new(); self.durable.len()];
+        for (at, piece) in &self.forgotten {
+            if let Event::Change { file, change: Change::Write { offset, bytes } } = &self.events[*at]
+                && choice.keeps_forgotten()
+            {
+                kept[*file].push(Survivor::Bytes(piece.start, &bytes[piece.start - offset..piece.end - offset]));
+            }
+        }
         for (index, &at) in self.pending.iter().enumerate() {
             match &self.events[at] {
                 Event::Naming(naming) if choice.keeps(index) => rename(&mut names, naming, choice.halves_renames),
@@ -253,11 +278,9 @@ impl Choice {
             }
             return;
         }
-        let count = (offset % SECTOR + bytes.len()).div_ceil(SECTOR);
-        let turning = self.random.below(count.max(1) as u64) as usize;
-        let mut from = 0;
-        for sector in 0..count {
-            let to = ((offset + from) / SECTOR * SECTOR + SECTOR - offset).min(bytes.len());
+        let pieces = sectors(offset, bytes.len());
+        let turning = self.random.below(pieces.len().max(1) as u64) as usize;
+        for (sector, piece) in pieces.enumerate() {
             let keeps = match self.kept {
                 Kept::AllButOne => sector != turning,
                 Kept::OneOnly => sector == turning,
@@ -265,11 +288,26 @@ impl Choice {
                 Kept::Sectors | Kept::Writes => self.tosses(),
             };
             if keeps {
-                changes.push(Survivor::Bytes(offset + from, &bytes[from..to]));
+                changes.push(Survivor::Bytes(piece.start, &bytes[piece.start - offset..piece.end - offset]));
             }
-            from = to;
         }
     }
+
+    fn keeps_forgotten(&mut self) -> bool {
+        match self.kept {
+            Kept::Sectors | Kept::Writes => self.tosses(),
+            Kept::AllButOne => true,
+            Kept::OneOnly => false,
+            Kept::First => self.turning > 0,
+        }
+    }
+}
+
+/// The pieces that a write may be torn into.
+fn sectors(offset: usize, length: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    let (first, end) = (offset / SECTOR, (offset + length).div_ceil(SECTOR));
+    let piece = move |sector: usize| (sector * SECTOR).max(offset)..((sector + 1) * SECTOR).min(offset + length);
+    (first..end).map(piece)
 }
 
 /// With `both`, a rename has left the old name too.

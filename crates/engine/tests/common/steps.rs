@@ -51,9 +51,12 @@ pub enum Step {
     Backup,
     /// With these settings given beside the tiny ones.
     Reopen(Vec<(String, Value)>),
-    /// The process ends without closing, after so many points of a checkpoint if any, and another opens the database. For
-    /// disks that can do it; elsewhere nothing happens.
-    Kill(u64),
+    /// The process ends without closing, after so many points of a checkpoint if any, and another opens the database; it
+    /// `forgets` when a failed sync has ended it. For disks that can do it; elsewhere nothing happens.
+    Kill {
+        points: u64,
+        forgets: bool,
+    },
     /// Of the clock, by milliseconds.
     Advance(u64),
 }
@@ -63,7 +66,7 @@ impl Step {
     pub fn makes_durable(&self, durability: Durability) -> bool {
         match self {
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Reopen(_) => true,
-            Step::Kill(_) | Step::Advance(_) => false,
+            Step::Kill { .. } | Step::Advance(_) => false,
             _ => durability == Durability::Sync,
         }
     }
@@ -80,7 +83,7 @@ impl Step {
             Step::Configure(family, _) | Step::Reset(family, _) => family.as_ref().is_none_or(there),
             Step::CheckpointAmid(steps) => steps.iter().all(|(_, step)| step.makes_sense(content)),
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup => true,
-            Step::Reopen(_) | Step::Kill(_) | Step::Advance(_) => true,
+            Step::Reopen(_) | Step::Kill { .. } | Step::Advance(_) => true,
         }
     }
 
@@ -114,7 +117,7 @@ impl Step {
             Step::Reset(family, names) => content.reset(family.as_deref(), names),
             Step::CheckpointAmid(steps) => steps.iter().for_each(|(_, step)| step.apply(content, now)),
             Step::Reopen(given) => content.reopen(given),
-            Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Kill(_) | Step::Advance(_) => {}
+            Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Kill { .. } | Step::Advance(_) => {}
         }
     }
 
@@ -187,7 +190,7 @@ impl Step {
                 assert_sound(&Database::open_on(Arc::new(copy), tiny(Durability::Sync)).expect("it is whole"));
                 Ok(())
             }
-            Step::Reopen(_) | Step::Kill(_) | Step::Advance(_) => Ok(()),
+            Step::Reopen(_) | Step::Kill { .. } | Step::Advance(_) => Ok(()),
         }
     }
 }

@@ -289,7 +289,7 @@ impl Maker<'_> {
                 let gives = self.mix.settings > 0 && self.random.one_in(2);
                 Step::Reopen(if gives { vec![self.value(false), self.value(true)] } else { Vec::new() })
             }
-            _ => Step::Kill(self.random.below(12)),
+            _ => Step::Kill { points: self.random.below(12), forgets: self.random.one_in(2) },
         }
     }
 
