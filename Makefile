@@ -45,6 +45,11 @@ test-rust: .venv/.python ## The engine's tests
 	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features small-pages --test model
 	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features shuttle --lib schedules
 
+# Ten million images take LYREDB_TEST_EFFORT=100. LYREDB_TEST_CUT, as a failure tells it, repeats that failure.
+.PHONY: test-crash
+test-crash: .venv/.python ## Power cuts alone, with their progress (LYREDB_TEST_EFFORT=100 for ten million)
+	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --test crash -- --nocapture $(ARGS)
+
 .PHONY: test-python
 test-python: .venv/.test ## The package's tests, with the examples in README, docs and docstrings
 	PYTHONPATH=scripts $(BIN)/pytest -p no_silent_suite $(ARGS)

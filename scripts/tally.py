@@ -14,7 +14,8 @@ from pathlib import Path
 
 # What a run of `make test` has to try at least.
 WANTED = {
-    "power-cut images": 15_000,
+    "power-cut images": 100_000,
+    "crashes during recovery": 50_000,
     "injected faults": 5_000,
     "schedules": 20_000,
     "records written over in churn": 500_000,

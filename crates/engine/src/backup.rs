@@ -7,21 +7,27 @@ use crate::core::Core;
 use crate::disk::{Disk, OpenMode, OsDisk, read_fully};
 use crate::error::{Error, Result};
 use crate::open::create_log;
-use crate::pagefile::{PAGE_FILE_NAME, PageFile, Superblock};
+use crate::pagefile::{PAGE_FILE_NAME, Superblock, write_superblocks};
 use crate::snapshot::Progress;
 
+/// What the copy is called until it is whole; a folder that holds such a file and no database is refused.
+const UNFINISHED_NAME: &str = "backup.unfinished";
 const COPY_BYTES: usize = 1 << 20;
 
-/// Checkpoints and copies the page file, which only checkpoints write; the copy starts with an empty log.
+/// As `backup_on`, into the folder `destination`, which is made if it is not there.
 pub fn backup(core: &Core, destination: &Path, progress: Progress<'_>) -> Result<()> {
     std::fs::create_dir_all(destination).map_err(Error::io("create", destination))?;
-    let target: Arc<dyn Disk> = Arc::new(OsDisk::new(destination));
-    let there = target.list().map_err(Error::io("list", destination))?;
+    backup_on(core, &(Arc::new(OsDisk::new(destination)) as Arc<dyn Disk>), progress)
+}
+
+/// Checkpoints and copies the page file, which only checkpoints write; the copy starts with an empty log.
+pub fn backup_on(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<()> {
+    let there = target.list().map_err(Error::io("list", target.root()))?;
     if let Some(name) = there.first() {
         let why = format!("a backup needs a new or an empty folder; this one holds {name:?}");
-        return Err(Error::NotADatabase { path: destination.into(), why });
+        return Err(Error::NotADatabase { path: target.root().into(), why });
     }
-    let copied = copy(core, &target, progress);
+    let copied = copy(core, target, progress);
     if copied.is_err() {
         // Nothing was there before, so nothing but ours is removed; the first error is the one to tell.
         for name in target.list().unwrap_or_default() {
@@ -37,7 +43,8 @@ fn copy(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<(
     let source = core.disk.open(PAGE_FILE_NAME, OpenMode::Read).map_err(Error::io("open", core.pages.path()))?;
     let path = target.root().join(PAGE_FILE_NAME);
     let io = |operation| Error::io(operation, &path);
-    let file = target.open(PAGE_FILE_NAME, OpenMode::Create).map_err(io("create"))?;
+    let file = target.open(UNFINISHED_NAME, OpenMode::Create).map_err(io("create"))?;
+    target.sync_directory().map_err(io("sync the folder of"))?;
     let total = source.len().map_err(Error::io("read", core.pages.path()))?;
     let mut buffer = vec![0; COPY_BYTES];
     let mut done = 0;
@@ -52,10 +59,11 @@ fn copy(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<(
             return Err(Error::Interrupted);
         }
     }
+    let superblock = core.pages.committed();
     drop(state);
-    file.sync().map_err(io("sync"))?;
-    let (pages, superblock) = PageFile::open(Arc::clone(target), false)?;
     create_log(target, &superblock)?;
-    pages.commit(&Superblock { log_segment: 1, ..superblock })?;
+    let superblock = Superblock { sequence: superblock.sequence + 1, log_segment: 1, ..superblock };
+    write_superblocks(&*file, &superblock).map_err(io("write the superblock of"))?;
+    target.rename(UNFINISHED_NAME, PAGE_FILE_NAME).map_err(io("name"))?;
     target.sync_directory().map_err(io("sync the folder of"))
 }

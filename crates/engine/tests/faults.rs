@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicU64;
 use common::{Model, Random, assert_sound, scaled, tally};
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation};
 use lyredb_engine::{Database, Durability, Error};
-use workload::{Content, Mix, START_MS, Step, options, seen, steps};
+use workload::{Content, Mix, START_MS, Step, options, options_with, seen, steps};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -41,9 +41,8 @@ fn everything() -> Mix {
 fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault, seed: u64) -> bool {
     let disk = MemoryDisk::new();
     let now = Arc::new(AtomicU64::new(START_MS));
-    let options = options(durability, &now);
-    let open = || Database::open_on(Arc::new(disk.clone()), options.clone());
-    let mut database = open().expect("the disk is still well");
+    let open = |given: &[_]| Database::open_on(Arc::new(disk.clone()), options_with(given, durability, &now));
+    let mut database = open(&[]).expect("the disk is still well");
     disk.fail_at(nth, fault);
     let strikes = disk.operations() + nth;
     let what = || format!("{durability:?}, seed {seed}, {fault:?} at operation {nth}");
@@ -57,16 +56,16 @@ fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault, seed:
             continue;
         }
         let result = match step {
-            Step::Reopen => {
+            Step::Reopen(given) => {
                 let closed = database.close();
-                match open() {
+                match open(given) {
                     Ok(opened) => {
                         database = opened;
                         closed
                     }
                     Err(error) => {
                         // The next attempt finds the disk well.
-                        database = open().unwrap_or_else(|error| panic!("{}: {error}", what()));
+                        database = open(given).unwrap_or_else(|error| panic!("{}: {error}", what()));
                         Err(error)
                     }
                 }
@@ -93,20 +92,17 @@ fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault, seed:
                     Error::Poisoned { .. } => {}
                     other => panic!("{}: {step:?} ended with {other:?}", what()),
                 }
-                if let Step::Reopen = step {
+                if let Step::Reopen(given) = step {
                     // It was opened without having been closed well.
                     possible.append(&mut since_durable);
+                    possible.iter_mut().for_each(|content| content.reopen(given));
                 } else {
-                    let with = possible.clone().into_iter().map(|mut content| {
-                        step.apply(&mut content, START_MS);
-                        content
-                    });
-                    possible.extend(with.collect::<Vec<_>>());
+                    possible = possible.iter().flat_map(|content| step.possible(content, START_MS)).collect();
                 }
                 // What can be seen now is what is there, unless the failed step waits to be seen.
                 let found = seen(&database);
                 let as_seen: Vec<Content> =
-                    possible.iter().filter(|content| content.at(START_MS) == found).cloned().collect();
+                    possible.iter().filter(|content| content.is_seen(&found, START_MS)).cloned().collect();
                 assert!(!as_seen.is_empty(), "{}: {step:?} changed something else", what());
                 let poisoned = matches!(database.sync(), Err(Error::Poisoned { .. }));
                 if !poisoned {
@@ -124,9 +120,13 @@ fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault, seed:
     disk.heal();
     drop(database.close());
     drop(database);
-    let again = open().unwrap_or_else(|error| panic!("{}: it does not open again: {error}", what()));
+    let again = open(&[]).unwrap_or_else(|error| panic!("{}: it does not open again: {error}", what()));
     let found = seen(&again);
-    let known = since_durable.iter().chain(&possible).any(|content| content.at(START_MS) == found);
+    let mut possible = since_durable.into_iter().chain(possible);
+    let known = possible.any(|mut content| {
+        content.reopen(&[]);
+        content.is_seen(&found, START_MS)
+    });
     assert!(known, "{}: after {failures} failures something is missing, or too much is there", what());
     assert_sound(&again);
     again.default_family().put(b"still", b"works", None).expect("a put");
@@ -325,9 +325,7 @@ fn fail_within(prepare: impl Fn(&Database), attempt: impl Fn(&Database) -> Resul
                 }
                 database.checkpoint().expect("nothing is wrong any more");
                 let killed = common::open(&disk.image(), &options);
-                let mut found = seen(&killed);
-                found.remove("more");
-                assert!(found == expected, "at operation {nth}: something was written over");
+                assert!(seen(&killed).without("more") == expected, "at operation {nth}: something was written over");
                 assert_sound(&killed);
                 database.drop_family("more").expect("it is there");
                 database.compact(&mut |_, _| true).expect("nothing is wrong any more");

@@ -200,10 +200,12 @@ impl Log {
 
     /// Bytes of the log from this segment on, those still in memory included.
     pub fn bytes_since(&self, segment: u64) -> u64 {
-        let total = self.bytes_written();
-        let files = self.shared.progress.files.lock();
-        let start = files.segments.iter().find(|(number, _)| *number >= segment).map(|(_, before)| *before);
-        total - start.unwrap_or(total)
+        let start = {
+            let files = self.shared.progress.files.lock();
+            files.segments.iter().find(|(number, _)| *number >= segment).map(|(_, before)| *before)
+        };
+        // Counted second, it is no less than what was before a segment that has come meanwhile.
+        start.map_or(0, |start| self.bytes_written() - start)
     }
 
     /// Grows with each append; starts with the bytes of the segments that were found at opening.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::format::SEGMENT_HEADER_BYTES;
@@ -289,4 +290,25 @@ fn an_error_of_the_replay_ends_it() {
     let (log, _) = open_with(&disk, &read_only).unwrap();
     assert!(matches!(log.append(&[b"x"]), Err(Error::ReadOnly)));
     log.close().unwrap();
+}
+
+/// The maintenance thread asks while others write, rotate and remove.
+#[test]
+fn bytes_since_a_segment_are_counted_while_segments_come_and_go() {
+    let log = create(&MemoryDisk::new(), Durability::Async);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                assert!(log.bytes_since(1) <= log.bytes_written());
+            }
+        });
+        for version in 1..=30_000 {
+            put(&log, &payload(version));
+            let (segment, _) = log.rotate().unwrap();
+            log.remove_before(segment).unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+        asking.join().unwrap();
+    });
 }

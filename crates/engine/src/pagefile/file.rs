@@ -194,10 +194,15 @@ impl PageFile {
         self.check_writable()?;
         let next = Superblock { sequence: committed.sequence + 1, identity: committed.identity, ..*superblock };
         self.file.sync().map_err(|error| self.poison("sync", error))?;
-        open::write_both(&*self.file, &next).map_err(|error| self.poison("write the superblock of", error))?;
+        open::write_superblocks(&*self.file, &next).map_err(|error| self.poison("write the superblock of", error))?;
         *committed = next;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The superblock that is on disk.
+    pub fn committed(&self) -> Superblock {
+        *self.committed.lock()
     }
 
     /// As `release`; a failure is a flaw of ours that lets two pages share an extent, so all later writes are refused.

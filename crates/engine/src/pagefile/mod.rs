@@ -16,4 +16,5 @@ pub use codec::Codec;
 pub use extent::Extent;
 pub use file::PageFile;
 pub use format::{PAGE_FILE_NAME, PageKind};
+pub use open::write_superblocks;
 pub use superblock::Superblock;

@@ -14,7 +14,7 @@ pub(super) fn create(disk: &dyn Disk, superblock: &Superblock) -> Result<Arc<dyn
     let make = || -> io::Result<Arc<dyn File>> {
         let file = disk.open(UNFINISHED_FILE_NAME, OpenMode::Create)?;
         file.set_len(FIRST_PAGE_OFFSET)?;
-        write_both(&*file, superblock)?;
+        write_superblocks(&*file, superblock)?;
         disk.rename(UNFINISHED_FILE_NAME, PAGE_FILE_NAME)?;
         disk.sync_directory()?;
         Ok(file)
@@ -35,14 +35,15 @@ pub(super) fn open(disk: &dyn Disk, read_only: bool) -> Result<(Arc<dyn File>, u
     // A single copy is what a commit that was cut short, or damage, leaves. The second has to be there before extents
     // that only the older superblock leads to are used again.
     if !read_only && slots != [Slot::Valid(superblock); 2] {
-        write_both(&*file, &superblock).map_err(Error::io("write the superblock of", &path))?;
+        write_superblocks(&*file, &superblock).map_err(Error::io("write the superblock of", &path))?;
     }
     let length_bytes = file.len().map_err(Error::io("measure", &path))?;
     Ok((file, length_bytes, superblock))
 }
 
-/// Writes one slot, syncs, and only then the other: one of the two is sound whenever the power fails.
-pub(super) fn write_both(file: &dyn File, superblock: &Superblock) -> io::Result<()> {
+/// Writes one slot, syncs, and only then the other: one of the two is sound whenever the power fails. What was written
+/// before is durable too.
+pub fn write_superblocks(file: &dyn File, superblock: &Superblock) -> io::Result<()> {
     let slot = superblock.encode();
     file.write_at(&slot, Superblock::slot_offset(superblock.sequence))?;
     file.sync()?;

@@ -1,4 +1,4 @@
-//! A disk that remembers every operation, and makes the images that a power cut could have left behind.
+//! A disk that remembers every operation: each write, length, sync, name and sync of the folder.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,32 +7,44 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use lyredb_engine::disk::{Disk, File, LockGuard, MemoryDisk, OpenMode};
 
-use crate::common::Random;
-
-/// What a disk may tear a write into.
-const SECTOR: usize = 512;
-
 /// A change to one file's bytes.
 #[derive(Clone, Debug)]
-enum Change {
+pub enum Change {
     Write { offset: usize, bytes: Vec<u8> },
     SetLength(usize),
 }
 
-/// A change to the folder.
+impl Change {
+    /// The first and the last byte that are not as before.
+    pub fn reach(&self) -> (usize, usize) {
+        match self {
+            Change::Write { offset, bytes } => (*offset, offset + bytes.len()),
+            Change::SetLength(length) => (*length, usize::MAX / 2),
+        }
+    }
+}
+
+/// A change to the folder. Files go by their number: a name may be lost and a later one of the same file be kept.
 #[derive(Clone, Debug)]
-enum Naming {
+pub enum Naming {
     Create { name: String, file: usize },
-    Rename { from: String, to: String },
+    Rename { from: String, to: String, file: usize },
     Remove { name: String },
 }
 
 #[derive(Clone, Debug)]
-enum Event {
-    Change { file: usize, change: Change },
-    Sync { file: usize },
+pub enum Event {
+    Change {
+        file: usize,
+        change: Change,
+    },
+    Sync {
+        file: usize,
+    },
     Naming(Naming),
     SyncDirectory,
+    /// Of all bytes that are not synced, the system holds for clean what may never get to the disk.
+    Forget,
 }
 
 #[derive(Debug, Default)]
@@ -41,12 +53,15 @@ struct State {
     files: Vec<Vec<u8>>,
     names: BTreeMap<String, usize>,
     events: Vec<Event>,
+    /// How many have been killed.
+    killed: usize,
 }
 
-/// A clone is another handle on the same disk.
+/// A clone is another handle of the same process on the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     state: Arc<Mutex<State>>,
+    process: usize,
 }
 
 impl Recorder {
@@ -67,9 +82,31 @@ impl Recorder {
         self.state.lock().expect("nobody panics under the lock")
     }
 
+    /// The process can do nothing more; what it had written is there for the next, whose handle this is. With `forgets`
+    /// as after a failed sync: the next one can read what is not synced, but no sync of its own makes that durable.
+    pub fn kill(&self, forgets: bool) -> Recorder {
+        let mut state = self.state();
+        if forgets {
+            state.events.push(Event::Forget);
+        }
+        state.killed += 1;
+        Recorder { state: Arc::clone(&self.state), process: state.killed }
+    }
+
+    /// For an operation, which fails when the process has been killed.
+    fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.killed == self.process { Ok(state) } else { Err(io::Error::other("the process was killed")) }
+    }
+
     /// Operations that changed something or made it durable.
     pub fn events(&self) -> usize {
         self.state().events.len()
+    }
+
+    /// All of them so far.
+    pub fn recorded(&self) -> Vec<Event> {
+        self.state().events.clone()
     }
 }
 
@@ -79,7 +116,7 @@ impl Disk for Recorder {
     }
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut state = self.state();
+        let mut state = self.alive()?;
         let file = match state.names.get(name) {
             Some(&file) => file,
             None if mode == OpenMode::Create => {
@@ -95,26 +132,26 @@ impl Disk for Recorder {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.state().names.keys().cloned().collect())
+        Ok(self.alive()?.names.keys().cloned().collect())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.alive()?;
         state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         state.events.push(Event::Naming(Naming::Remove { name: name.into() }));
         Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.alive()?;
         let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.into(), file);
-        state.events.push(Event::Naming(Naming::Rename { from: from.into(), to: to.into() }));
+        state.events.push(Event::Naming(Naming::Rename { from: from.into(), to: to.into(), file }));
         Ok(())
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.state().events.push(Event::SyncDirectory);
+        self.alive()?.events.push(Event::SyncDirectory);
         Ok(())
     }
 
@@ -131,7 +168,7 @@ struct RecordedFile {
 
 impl RecordedFile {
     fn change(&self, change: Change) -> io::Result<()> {
-        let mut state = self.recorder.state();
+        let mut state = self.recorder.alive()?;
         apply(&mut state.files[self.file], &change);
         state.events.push(Event::Change { file: self.file, change });
         Ok(())
@@ -140,7 +177,7 @@ impl RecordedFile {
 
 impl File for RecordedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.recorder.state();
+        let state = self.recorder.alive()?;
         let bytes = &state.files[self.file];
         let start = (offset as usize).min(bytes.len());
         let count = buffer.len().min(bytes.len() - start);
@@ -153,7 +190,7 @@ impl File for RecordedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.recorder.state().events.push(Event::Sync { file: self.file });
+        self.recorder.alive()?.events.push(Event::Sync { file: self.file });
         Ok(())
     }
 
@@ -162,128 +199,21 @@ impl File for RecordedFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.recorder.state().files[self.file].len() as u64)
+        Ok(self.recorder.alive()?.files[self.file].len() as u64)
     }
 }
 
-fn apply(file: &mut Vec<u8>, change: &Change) {
+pub fn apply(file: &mut Vec<u8>, change: &Change) {
     match change {
         Change::SetLength(length) => file.resize(*length, 0),
-        Change::Write { offset, bytes } => {
-            let end = offset + bytes.len();
-            if file.len() < end {
-                file.resize(end, 0);
-            }
-            file[*offset..end].copy_from_slice(bytes);
-        }
+        Change::Write { offset, bytes } => write(file, *offset, bytes),
     }
 }
 
-/// What becomes of that which was not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    Everything,
-    Nothing,
-    /// Some of it, chosen by the number, torn at sectors.
-    Some(u64),
-}
-
-/// Goes through a recording, and stops the power wherever it is asked to.
-#[derive(Default)]
-pub struct Replay {
-    events: Vec<Event>,
-    next: usize,
-    durable: Vec<Vec<u8>>,
-    pending: Vec<Vec<Change>>,
-    durable_names: BTreeMap<String, usize>,
-    pending_names: Vec<Naming>,
-}
-
-impl Replay {
-    pub fn of(recorder: &Recorder) -> Replay {
-        Replay { events: recorder.state().events.clone(), ..Replay::default() }
+pub fn write(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if file.len() < end {
+        file.resize(end, 0);
     }
-
-    /// Goes on until `count` operations have happened.
-    pub fn advance(&mut self, count: usize) {
-        while self.next < count {
-            match self.events[self.next].clone() {
-                Event::Change { file, change } => self.pending[file].push(change),
-                Event::Sync { file } => {
-                    let changes = std::mem::take(&mut self.pending[file]);
-                    changes.iter().for_each(|change| apply(&mut self.durable[file], change));
-                }
-                Event::Naming(naming) => {
-                    if let Naming::Create { .. } = naming {
-                        self.durable.push(Vec::new());
-                        self.pending.push(Vec::new());
-                    }
-                    self.pending_names.push(naming);
-                }
-                Event::SyncDirectory => {
-                    for naming in std::mem::take(&mut self.pending_names) {
-                        rename(&mut self.durable_names, &naming);
-                    }
-                }
-            }
-            self.next += 1;
-        }
-    }
-
-    /// Whether there is anything that a power cut could take.
-    pub fn is_all_durable(&self) -> bool {
-        self.pending_names.is_empty() && self.pending.iter().all(Vec::is_empty)
-    }
-
-    pub fn image(&self, loss: Loss) -> MemoryDisk {
-        let mut random = Random(if let Loss::Some(seed) = loss { seed } else { 0 });
-        let mut survives = move || match loss {
-            Loss::Everything => false,
-            Loss::Nothing => true,
-            Loss::Some(_) => random.one_in(2),
-        };
-        let mut names = self.durable_names.clone();
-        for naming in &self.pending_names {
-            if survives() {
-                rename(&mut names, naming);
-            }
-        }
-        let image = MemoryDisk::new();
-        for (name, file) in names {
-            let mut bytes = self.durable[file].clone();
-            for change in &self.pending[file] {
-                match change {
-                    Change::SetLength(_) if survives() => apply(&mut bytes, change),
-                    Change::SetLength(_) => {}
-                    Change::Write { offset, bytes: written } => {
-                        let mut done = 0;
-                        while done < written.len() {
-                            let at = offset + done;
-                            let count = (SECTOR - at % SECTOR).min(written.len() - done);
-                            if survives() {
-                                let bytes_of = written[done..done + count].to_vec();
-                                apply(&mut bytes, &Change::Write { offset: at, bytes: bytes_of });
-                            }
-                            done += count;
-                        }
-                    }
-                }
-            }
-            image.put(&name, bytes);
-        }
-        image
-    }
-}
-
-/// Does what it can: the operation before, which made the name, may be lost.
-fn rename(names: &mut BTreeMap<String, usize>, naming: &Naming) {
-    match naming {
-        Naming::Create { name, file } => drop(names.insert(name.clone(), *file)),
-        Naming::Remove { name } => drop(names.remove(name)),
-        Naming::Rename { from, to } => {
-            if let Some(file) = names.remove(from) {
-                names.insert(to.clone(), file);
-            }
-        }
-    }
+    file[offset..end].copy_from_slice(bytes);
 }
