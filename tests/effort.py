@@ -1,4 +1,4 @@
-"""How much a suite tries, and the record of what it tried; `scripts/tally.py` has the names and what each has to reach."""
+"""How much a suite tries, and the record of it; `scripts/tally.py` has the names and what each has to reach."""
 
 from __future__ import annotations
 
