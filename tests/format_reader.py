@@ -6,6 +6,7 @@ the page says. It changes nothing.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -154,7 +155,9 @@ class Database:
     def contents(self, now: int) -> dict[str, dict[bytes, bytes]]:
         """The records of each family that have not expired, in the order of their keys."""
         return {
-            family.name: {key: value for key, (value, expiry) in sorted(family.records.items()) if not 0 < expiry <= now}
+            family.name: {
+                key: value for key, (value, expiry) in sorted(family.records.items()) if not 0 < expiry <= now
+            }
             for family in self.families.values()
         }
 
@@ -225,7 +228,11 @@ class PageFile:
         return database
 
     def sound(self, slot: bytes) -> bool:
-        if len(slot) < 4096 or slot[:8] != b"LYREDB\x1a\0" or crc32c(slot[:4092]) != int.from_bytes(slot[4092:], "little"):
+        if (
+            len(slot) < 4096
+            or slot[:8] != b"LYREDB\x1a\0"
+            or crc32c(slot[:4092]) != int.from_bytes(slot[4092:], "little")
+        ):
             return False
         demand(slot[8:12] == b"\1\0\0\0", f"the page file has format {int.from_bytes(slot[8:12], 'little')}")
         return True
@@ -266,7 +273,7 @@ class PageFile:
         payload.end()
         demand(children and children[0][0] >= low, "an inner page has no children, or one with keys below its own")
         lows = [each[0] for each in children]
-        demand(all(one < next_ for one, next_ in zip(lows, lows[1:], strict=False)), "lows do not rise")
+        demand(all(one < next_ for one, next_ in itertools.pairwise(lows)), "lows do not rise")
         demand(high is None or lows[-1] < high, "a child has keys above those of the inner page")
         for (child_low, child, records, flags, its_blobs), child_high in zip(children, [*lows[1:], high], strict=True):
             found = list(self.tree(child, level - 1, child_low, child_high, bool(flags & 1), its_blobs))
@@ -312,34 +319,119 @@ class Log:
 
     def __init__(self, database: Database, segments: dict[int, bytes]) -> None:
         self.database = database
+        self.floor = database.version
         self.segments = {number: data for number, data in segments.items() if number >= database.log_segment}
-        self.synced: dict[int, int] = {}  # of each segment, the end of what is known to have been synced
-        self.ends: dict[int, int] = {}
-        self.next_version: int | None = None
 
     def replay(self) -> None:
         numbers = sorted(self.segments)
-        demand(numbers[:1] == [self.database.log_segment], f"segment {self.database.log_segment} is not there")
-        demand(numbers == list(range(numbers[0], numbers[0] + len(numbers))), f"of the segments {numbers} some lack")
-        floor = self.database.version
-        for number in numbers:
+        first = self.database.log_segment
+        demand(numbers == list(range(first, first + len(numbers))) != [], f"segments {numbers} from {first} on")
+        if len(numbers) > 1 and not self.sound_header(numbers[-1]):
+            left_out = numbers.pop()
+            demand(not any(self.headers(left_out, 0)), f"the header of segment {left_out} is damaged, not torn")
+            self.database.torn = True
+        following: int | None = None
+        for number, follower in zip(numbers, [*numbers[1:], None], strict=True):
+            demand(self.sound_header(number), f"the header of segment {number} is damaged")
             data = self.segments[number]
-            if not self.sound_header(data, number):
-                demand(number == numbers[-1] > numbers[0], f"the header of segment {number} is damaged")
-                demand(not list(self.headers(data, number, 0)), f"the header of segment {number} is damaged, not torn")
-                self.database.torn = True
-                break
-            self.segment(data, number, floor)
-        for number, end in self.ends.items():
-            demand(self.synced.get(number, 0) <= end, f"segment {number} ends before what was synced")
-        for number, end in self.previous_ends.items():
-            if number in self.ends:
-                demand(self.ends[number] == end, f"segment {number} does not end where the next one says")
+            demand(data[24:40] == self.database.identity, f"segment {number} belongs to another database")
+            demand(not any(data[12:16]) and not any(data[56:60]), f"the header of segment {number} is not zero")
+            version, previous_end = struct.unpack_from("<2Q", data, 40)
+            reached = version == following if following is not None else version <= self.floor + 1
+            demand(reached or (following or 0) < version <= self.floor + 1, f"there is a gap before segment {number}")
+            demand(following is not None or number > 1 or previous_end == 0, "the first segment has one before it")
+            stop = self.previous_end(follower) if follower is not None else None
+            following = self.segment(number, version, stop)
+        self.database.version = max(self.floor, (following or 1) - 1)
 
-    previous_ends: dict[int, int] = {}
-
-    def sound_header(self, data: bytes, number: int) -> bool:
-        if len(data) < GRANULE or data[:8] != b"LYRELOG\x1a" or crc32c(data[:60]) != int.from_bytes(data[60:64], "little"):
+    def sound_header(self, number: int) -> bool:
+        header = self.segments[number][:GRANULE]
+        if (
+            len(header) < GRANULE
+            or header[:8] != b"LYRELOG\x1a"
+            or crc32c(header[:60]) != struct.unpack("<I", header[60:])[0]
+        ):
             return False
-        demand(data[8:12] == b"\1\0\0\0", f"the log has format {int.from_bytes(data[8:12], 'little')}")
-        return int.from_bytes(data[16:24], "little") == number
+        demand(header[8:12] == b"\1\0\0\0", f"the log has format {int.from_bytes(header[8:12], 'little')}")
+        return struct.unpack_from("<Q", header, 16)[0] == number
+
+    def previous_end(self, number: int) -> int:
+        return struct.unpack_from("<Q", self.segments[number], 48)[0]
+
+    def header(self, number: int, at: int) -> tuple[int, ...] | None:
+        """The fields of the block header there from its second checksum on, if it is sound."""
+        header = self.segments[number][at : at + 64]
+        if len(header) < 64 or header[:4] != b"\x0c\xb1\x4c\x4b":
+            return None
+        fields = struct.unpack("<4I6Q", header)
+        if crc32c(self.database.identity, header[8:]) != fields[1] or fields[5:7] != (number, at):
+            return None
+        return fields[2:]
+
+    def headers(self, number: int, start: int) -> Iterator[tuple[int, ...]]:
+        for at in range(start, len(self.segments[number]), 8):
+            fields = self.header(number, at)
+            if fields is not None:
+                yield fields
+
+    def segment(self, number: int, version: int, stop: int | None) -> int:
+        """Reads up to `stop`, or as far as it goes if it is the last; gives the version that follows."""
+        data, at = self.segments[number], 64
+        while at != stop:
+            fields = self.header(number, at)
+            records = data[at + 64 : at + 64 + fields[2]] if fields else b""
+            if fields is None or len(records) < fields[2] or crc32c(self.database.identity, records) != fields[0]:
+                break
+            _, count, length, _, _, first, synced_segment, synced = fields
+            demand(
+                first == version, f"the block at {at} of segment {number} begins with version {first}, not {version}"
+            )
+            demand(synced_segment <= number, "a block knows that a later segment was synced")
+            demand(synced_segment < number or synced <= at, "a block knows that it was synced itself")
+            version = self.block(Payload(records), count, version)
+            at += 64 + -(-length // 8) * 8
+        if stop is not None:
+            demand(at == stop, f"segment {number} ends at {at}, and was synced up to {stop}")
+            return version
+        witness = any(fields[-2] == number and fields[-1] > at for fields in self.headers(number, at))
+        demand(not witness, f"segment {number} is damaged at {at}: more of it had been synced")
+        self.database.torn |= any(data[at:])
+        return version
+
+    def block(self, payload: Payload, count: int, version: int) -> int:
+        for _ in range(count):
+            length, found = struct.unpack("<IQ", payload.take(12))
+            demand(found == version, f"a record has version {found}, not {version}")
+            operations = Payload(payload.take(length))
+            while not operations.ended:
+                self.operation(operations, version)
+            version += 1
+        payload.end()
+        return version
+
+    def operation(self, payload: Payload, version: int) -> None:
+        kind = payload.u8()
+        demand(1 <= kind <= 5, f"operation {kind} is not known")
+        if kind == 5:
+            body = Payload(payload.bytes())
+            if version > self.floor:
+                demand(not catalogue(self.database, body), "a catalogue of the log has roots")
+            return
+        number = payload.varint()
+        expiry = payload.u64() if kind == 2 else 0
+        bounds = payload.u8() if kind == 4 else 0
+        key = payload.bytes()
+        other = payload.bytes() if kind != 3 else b""
+        demand(len(key) <= LONGEST_KEY and len(other) <= LONGEST_VALUE, "a key or a value is too long")
+        demand(bounds < 4 and (kind != 4 or ((bounds & 1 or not key) and (bounds & 2 or not other))), "odd bounds")
+        family = self.database.families.get(number)
+        if family is None or version <= self.floor:
+            return
+        if kind in (1, 2):
+            family.records[key] = (other, expiry)
+        elif kind == 3:
+            family.records.pop(key, None)
+        else:
+            gone = [k for k in family.records if (not bounds & 1 or k >= key) and (not bounds & 2 or k < other)]
+            for each in gone:
+                del family.records[each]

@@ -22,6 +22,7 @@ BUSY = """
     import itertools, lyredb, os, signal, sys, threading, time
     path = sys.argv[1]
     db = lyredb.open(path, key="int", value="int")
+    db.apply_preset("default"), db.scan().to_arrow()  # children need not import what these do
     done = [0, 0, 0]
     stop = False
 
@@ -107,7 +108,7 @@ def test_forks_while_threads_write(path: Path) -> None:
     program = f"""
     import gc
     ends = [{ends}]
-    for number in range(30):
+    for number in range(20):
         time.sleep(0.003)
         child = os.fork()
         if child == 0:
@@ -188,7 +189,7 @@ def test_multiprocessing_with_the_path(path: Path, method: str) -> None:
     with multiprocessing.get_context(method).Pool(1) as pool:
         assert pool.apply(use_the_path, (str(path),)) == 2
         with lyredb.open(path) as db:
-            assert "in use" in pool.apply(try_the_path, (str(path),)) or db is None
+            assert "in use" in pool.apply(try_the_path, (str(path),))
             db[b"parent"] = b"again"
         assert pool.apply(use_the_path, (str(path),)) == 2
 
