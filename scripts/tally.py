@@ -17,8 +17,9 @@ WANTED = {
     "power-cut images": 15_000,
     "injected faults": 5_000,
     "schedules": 20_000,
-    "kill -9 rounds": 1_000,
-    "acknowledged commits checked": 10_000,
+    "kill -9 rounds": 600,
+    "acknowledged commits checked": 5_000,
+    "folders read by the independent reader": 150,
 }
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import itertools
 import struct
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow
+
+from lyredb import _engine
 
 GRANULE = 64
 FIRST_EXTENT = 8192
@@ -51,12 +54,17 @@ def crc32c(*parts: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
+def granules(stored: int) -> int:
+    """How many a page of so many stored bytes has."""
+    return -(-(16 + stored) // GRANULE)
+
+
 def decompressed(codec: int, stored: bytes, length: int) -> bytes:
     if codec == 0:
         demand(len(stored) == length, "a payload that is not compressed has another length than it says")
         return stored
     demand(codec in (1, 2), f"codec {codec} is none of the three")
-    demand(len(stored) <= length - GRANULE, "a payload is compressed for less than a granule")
+    demand(granules(len(stored)) < granules(length), "a payload is compressed, and its page no shorter")
     name = {1: "lz4_raw", 2: "zstd"}[codec]
     raw = pyarrow.decompress(stored, decompressed_size=length, codec=name, asbytes=True)
     demand(len(raw) == length, "a payload unpacks to another length than it says")
@@ -246,7 +254,7 @@ class PageFile:
         magic, found, codec, page_format, raw, stored, crc = struct.unpack_from("<4B3I", page)
         demand(magic == 0xD7 and page_format == 1, f"there is no page at byte {offset}")
         demand(found == kind, f"the page at byte {offset} is of kind {found}, not {kind}")
-        demand(length == -(-(16 + stored) // GRANULE) * GRANULE, f"the page at byte {offset} does not fit its extent")
+        demand(length == granules(stored) * GRANULE, f"the page at byte {offset} does not fit its extent")
         demand(raw <= LARGEST_PAYLOAD, f"the page at byte {offset} is too long")
         payload = page[16 : 16 + stored]
         place = offset.to_bytes(8, "little")
@@ -435,3 +443,14 @@ class Log:
             gone = [k for k in family.records if (not bounds & 1 or k >= key) and (not bounds & 2 or k < other)]
             for each in gone:
                 del family.records[each]
+
+
+def now() -> int:
+    """The time as an expiry is stored."""
+    return int(time.time() * 1000)
+
+
+def raw_contents(db: Any) -> dict[str, dict[bytes, bytes]]:
+    """What LyreDB itself reads of all families, as the bytes that are stored: to compare with."""
+    plain = _engine.Codec("bytes")
+    return {name: dict(_engine.Family[Any, Any](db._engine, name, plain, plain).scan()) for name in db.families()}

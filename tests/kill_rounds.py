@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import format_reader
 import writer_to_kill as writer
 
 import lyredb
@@ -152,6 +153,8 @@ def examine(path: Path, ledger: Ledger) -> None:
     before = files_of(path)
     with lyredb.open(path, read_only=read_only, **writer.SETTINGS) as db:
         verify(db, ledger)
+        if read_only and random.random() < 0.2:
+            assert format_reader.read(path).contents(format_reader.now()) == format_reader.raw_contents(db)
     # Opened for reading only the database stays as the kill left it, and the next writer has to recover too.
     assert not read_only or files_of(path) == before
 

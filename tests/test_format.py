@@ -6,7 +6,6 @@ import importlib.util
 import json
 import shutil
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import format_reader
 import pytest
 from click.testing import CliRunner
-from format_reader import crc32c
+from format_reader import crc32c, now, raw_contents
 
 import lyredb
-from lyredb import _engine
 from lyredb.cli import main
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -32,16 +30,6 @@ _spec.loader.exec_module(make)
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-def raw_contents(db: Any) -> dict[str, dict[bytes, bytes]]:
-    """The records of all families as the bytes that are stored."""
-    plain = _engine.Codec("bytes")
-    return {name: dict(_engine.Family[Any, Any](db._engine, name, plain, plain).scan()) for name in db.families()}
-
-
-def now() -> int:
-    return int(time.time() * 1000)
 
 
 @pytest.fixture(params=FORMATS, ids=lambda path: path.name)

@@ -11,9 +11,10 @@ from typing import Any
 import format_reader
 import pytest
 from effort import scaled, tally
+from format_reader import now, raw_contents
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_format import files_of, now, raw_contents
+from test_format import files_of
 
 import lyredb
 
@@ -155,7 +156,7 @@ class Program:
         assert files_of(path) == before
 
 
-@settings(max_examples=scaled(60), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=scaled(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(options=SETTINGS, durability=st.sampled_from(["sync", "group", "async"]), steps=st.lists(STEPS, max_size=40))
 def check_programs(options: dict[str, Any], durability: str, steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ if sys.platform != "win32":
     import writer_to_kill as writer
     from effort import scaled, tally
 
-ROUNDS = {"sync": 400, "group": 400, "async": 200}
+ROUNDS = {"sync": 240, "group": 240, "async": 120}
 PROGRESS_SECONDS = 60
 
 
