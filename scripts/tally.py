@@ -19,6 +19,9 @@ WANTED = {
     "injected faults": 5_000,
     "schedules": 20_000,
     "records written over in churn": 500_000,
+    "kill -9 rounds": 600,
+    "acknowledged commits checked": 5_000,
+    "folders read by the independent reader": 150,
 }
 
 

@@ -2,154 +2,125 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-import writer_to_kill as writer
-
-import lyredb
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+if sys.platform != "win32":
+    import kill_rounds
+    import writer_to_kill as writer
+    from effort import scaled, tally
 
-ROUNDS = 8
-LONG_ROUNDS = 250
-ROUNDS_A_FOLDER = 10
-Ledger = dict[int, int]
+ROUNDS = {"sync": 240, "group": 240, "async": 120}
+PROGRESS_SECONDS = 60
 
 
-def run_writer(
-    path: Path, durability: str, ledger: Ledger, *, end: signal.Signals | None, after: float, ready: bool = True
-) -> int:
-    """Runs the writer until a signal or, without one, its own end `after` seconds; notes what it acknowledged.
+class Lane(threading.Thread):
+    """Kills writers of one durability, one after the other."""
 
-    The time counts from when it writes or, with `ready` false, from when it starts: then it may be killed while it
-    still recovers from the last kill. Gives its exit status.
-    """
-    seconds = 0 if end is not None else after
-    command = [sys.executable, writer.__file__, str(path), durability, str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        writing = threading.Event()
-        lines: list[str] = []
+    def __init__(self, folder: Path, durability: str) -> None:
+        super().__init__()
+        self.rounds = scaled(ROUNDS[durability])
+        self.command = [str(folder / durability), durability, str(self.rounds), str(random.randrange(1 << 32))]
+        self.within = Counter[str]()
+        self.acknowledged = 0
+        self.error: str | None = None
 
-        def read(stream: Any) -> None:
-            for line in stream:
-                if line == "writing\n":
-                    writing.set()
+    def run(self) -> None:
+        command = [sys.executable, kill_rounds.__file__, *self.command]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as rounds:
+            assert rounds.stdout is not None
+            said: list[str] = []
+            for line in rounds.stdout:
+                if line.startswith("{"):
+                    found = json.loads(line)
+                    self.acknowledged += found["acknowledged"]
+                    self.within[found["within"]] += 1
                 else:
-                    lines.append(line)
-            writing.set()
+                    said.append(line)
+        if said or rounds.returncode:
+            self.error = f"{self.command} ended with {rounds.returncode}:\n" + "".join(said)
 
-        reader = threading.Thread(target=read, args=(process.stdout,))
-        reader.start()
+    @property
+    def done(self) -> int:
+        return sum(self.within.values())
+
+
+def test_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the middle of the start, recovery, commits, checkpoints, compactions, and while it closes."""
+    lanes = [Lane(tmp_path, durability) for durability in ROUNDS]
+    for lane in lanes:
+        lane.start()
+    told = time.monotonic()
+    while any(lane.is_alive() for lane in lanes):
+        lanes[0].join(0.1)
+        time.sleep(0.1)
+        if time.monotonic() > told + PROGRESS_SECONDS:
+            told = time.monotonic()
+            with capsys.disabled():
+                print(f"\nkilled {sum(lane.done for lane in lanes)} of {sum(lane.rounds for lane in lanes)}", end="")
+    assert not any(lane.error for lane in lanes), "\n".join(lane.error or "" for lane in lanes)
+    within = Counter[str]()
+    for lane in lanes:
+        assert lane.done == lane.rounds
+        for phases, count in lane.within.items():
+            for phase in phases.split("+"):
+                within[phase] += count
+    print(within)
+    rounds = sum(lane.rounds for lane in lanes)
+    if rounds > 100:
+        rare = [aim for aim in kill_rounds.AIMS if within[aim] < rounds / 100]
+        assert not rare, f"hardly ever killed within {rare}: {within}"
+    tally("kill -9 rounds", rounds)
+    tally("acknowledged commits checked", sum(lane.acknowledged for lane in lanes))
+
+
+def run_writer(path: Path, durability: str, ledger: dict[int, int], *, end: signal.Signals | None, after: float) -> int:
+    """Runs the writer until a signal or, without one, its own end `after` seconds; notes what it acknowledged."""
+    seconds = 60 if end is not None else after
+    command = [sys.executable, writer.__file__, str(path), durability, str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout)
+        assert "+write\n" in lines
         if end is not None:
-            if ready:
-                assert writing.wait(30)
-            time.sleep(after)
-            process.send_signal(end)
+            threading.Timer(after, process.send_signal, [end]).start()
+        numbers = [line.split() for line in lines if line[0] not in "+-"]
         status = process.wait(30)
-        reader.join()
-        errors = process.stderr.read()
-    assert not errors, errors
-    for line in lines:
-        assert line.endswith("\n"), line
-        thread, number = map(int, line.split())
-        assert number > ledger.get(thread, -1)
-        ledger[thread] = number
+    for thread, number in numbers:  # what it says of errors does not fit
+        assert int(number) > ledger.get(int(thread), -1)
+        ledger[int(thread)] = int(number)
     return status
 
 
-def verify(path: Path, ledger: Ledger) -> None:
+def verify(path: Path, ledger: dict[int, int]) -> None:
+    import lyredb
+
     with lyredb.open(path, **writer.SETTINGS) as db:
-        report = db.check()
-        assert report.ok, report
-        known = writer.families(db)
-        for thread in range(writer.THREADS):
-            last = writer.last_number(db, thread)
-            assert last >= ledger.get(thread, -1), f"thread {thread} lost acknowledged commits"
-            verify_thread(known, thread, last)
-
-
-def verify_thread(known: dict[str, Any], thread: int, last: int) -> None:
-    """All commits up to the last one are there, whole, and nothing else."""
-    numbers = range(last + 1)
-    expected: dict[str, dict[Any, bytes]] = {
-        "single": {(thread, number): writer.value_of(number) for number in numbers if number % 3 == 0},
-        "batches": {
-            (thread, number, part): writer.value_of(number)
-            for number in numbers
-            if number % 3 == 1
-            for part in range(3)
-        },
-    }
-    transactions = [number for number in numbers if number % 3 == 2]
-    newest = transactions[-1:]
-    sides: dict[Any, bytes] = {
-        (thread, number, part): writer.value_of(number) for number in transactions for part in range(2)
-    }
-    for number in newest:
-        sides |= {(thread, "slot", slot): writer.value_of(number) for slot in range(writer.SLOTS)}
-    expected |= {"left": sides, "right": sides}
-    expected["pending"] = {(thread, number): writer.value_of(number) for number in newest}
-    for name, records in expected.items():
-        found = dict(known[name].scan(prefix=(thread,)))
-        if found != records:  # the difference says more than two dicts of thousands
-            missing = sorted(map(repr, records.keys() - found.keys()))[:5]
-            extra = sorted(map(repr, found.keys() - records.keys()))[:5]
-            wrong = sorted(repr(key) for key in records.keys() & found.keys() if records[key] != found[key])[:5]
-            pytest.fail(f"{name}, thread {thread}, last {last}: missing {missing}, extra {extra}, wrong {wrong}")
-
-
-def kill_again_and_again(folder: Path, durability: str, rounds: int) -> None:
-    ledger: Ledger = {}
-    acknowledged = 0
-    path = folder / "0"
-    for number in range(rounds):
-        if number % ROUNDS_A_FOLDER == 0:
-            path, ledger = folder / str(number), {}
-        # Every fourth is killed while it starts: imports, recovery, the first commits.
-        ready = number % 4 != 3
-        after = random.random() * (0.25 if ready else 0.4)
-        before = sum(ledger.values())
-        status = run_writer(path, durability, ledger, end=signal.SIGKILL, after=after, ready=ready)
-        assert status == -signal.SIGKILL, f"the writer ended by itself: {status}"
-        acknowledged += sum(ledger.values()) - before
-        verify(path, ledger)
-    assert acknowledged > rounds, "next to nothing was written"
-
-
-@pytest.mark.parametrize("durability", ["sync", "group"])
-def test_kill(tmp_path: Path, durability: str) -> None:
-    kill_again_and_again(tmp_path, durability, ROUNDS)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("durability", ["sync", "group"])
-def test_kill_hundreds_of_times(tmp_path: Path, durability: str) -> None:
-    kill_again_and_again(tmp_path, durability, LONG_ROUNDS)
+        kill_rounds.verify(db, ledger)
 
 
 @pytest.mark.parametrize("durability", ["sync", "group"])
 def test_terminated(path: Path, durability: str) -> None:
-    ledger: Ledger = {}
+    ledger: dict[int, int] = {}
     for _ in range(2):
-        status = run_writer(path, durability, ledger, end=signal.SIGTERM, after=0.1)
-        assert status == -signal.SIGTERM
+        assert run_writer(path, durability, ledger, end=signal.SIGTERM, after=0.1) == -signal.SIGTERM
+        assert ledger
         verify(path, ledger)
-    assert ledger
 
 
 def test_end_of_the_program_while_threads_write(path: Path) -> None:
     """Even with "async" the normal end of a program stores all commits that were done."""
-    ledger: Ledger = {}
+    ledger: dict[int, int] = {}
     for _ in range(2):
         assert run_writer(path, "async", ledger, end=None, after=0.15) == 0
         verify(path, ledger)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -182,20 +181,6 @@ def test_forked_child_exits_normally(path: Path) -> None:
         assert len(lyredb.open(sys.argv[1])) == 3
     """
     python(program, path)
-
-
-def child_opens(path: str) -> int:
-    with lyredb.open(path) as db:
-        db[b"child"] = b""
-        return len(db)
-
-
-@pytest.mark.long
-def test_multiprocessing_with_the_path(path: Path) -> None:
-    with lyredb.open(path) as db:
-        db[b"parent"] = b""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(child_opens, (str(path),)) == 2
 
 
 @POSIX

@@ -1,8 +1,12 @@
 """A process that commits from several threads until it is ended: `writer_to_kill.py FOLDER DURABILITY SECONDS`.
 
 Each line it prints, "thread number", says that all commits of that thread up to that number are acknowledged: as
-durable with "sync", by `db.sync()` with "group", as done with "async". After SECONDS, if not 0, the program comes to
-its end with the database open and its threads at work.
+durable with "sync", by `db.sync()` otherwise. "+open" and "-open" say that it begins and ends to open the database; the
+same for "checkpoint", "compact" and "close". Anything else it prints is an error.
+
+After SECONDS the program comes to its end with the database open and its threads at work: then with "async" a commit
+is acknowledged when it is done. If SECONDS is 0 it closes and opens the database again and again, with its threads at
+work, until it is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ import signal
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lyredb
@@ -23,6 +30,21 @@ COMMITS_A_SYNC = 7
 # Checkpoints, consolidations, evictions and long values all happen within a fraction of a second.
 SETTINGS = {"memory_bytes": 1 << 20, "checkpoint_log_bytes": 1 << 20, "leaf_bytes": 1024, "blob_bytes": 512}
 LONG, SHORT = 700, 20
+LONGEST_LIFE_SECONDS = 0.06
+
+
+def say(text: str) -> None:
+    # One write of a few bytes: lines of different threads do not mix, and nothing stays in this process.
+    os.write(1, text.encode() + b"\n")
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    say(f"+{name}")
+    try:
+        yield
+    finally:
+        say(f"-{name}")
 
 
 def value_of(number: int) -> bytes:
@@ -31,11 +53,15 @@ def value_of(number: int) -> bytes:
 
 
 def families(db: Any) -> dict[str, Any]:
-    return {name: db.family(name, key="tuple") for name in ("single", "batches", "left", "right", "pending")}
+    known = {name: db.family(name, key="tuple") for name in ("single", "batches", "left", "right", "pending")}
+    return known | {"seen": db.family("seen", key="int", value="json")}
 
 
-def commit(db: Any, thread: int, number: int) -> None:
-    """By its number a put, a batch of three, or a transaction over several keys of several families."""
+def commit(db: Any, thread: int, number: int, seen: list[int]) -> None:
+    """By its number a put, a batch of three, or a transaction over several keys of several families.
+
+    A transaction also notes the commits of all threads that it has certainly come after.
+    """
     known = families(db)
     value = value_of(number)
     if number % 3 == 0:
@@ -53,13 +79,15 @@ def commit(db: Any, thread: int, number: int) -> None:
             pending = t.family("pending")
             pending.delete((thread, number - 3))
             pending[thread, number] = value
+            t.family("seen")[thread] = seen
 
 
-def last_number(db: Any, thread: int) -> int:
+def last_number(known: dict[str, Any], thread: int) -> int:
     """The number of the thread's last commit; -1 if there is none."""
-    known = families(db)
     last = -1
     for name in ("single", "batches", "left"):
+        if name not in known:
+            continue
         for key, _value in known[name].scan(prefix=(thread,), reverse=True):
             if key[1] != "slot":
                 last = max(last, key[1])
@@ -67,47 +95,71 @@ def last_number(db: Any, thread: int) -> int:
     return last
 
 
-def write(db: Any, thread: int, durability: str) -> None:
-    number = last_number(db, thread)
-    try:
+class Writer:
+    """The database, and the threads that use it until it is closed."""
+
+    def __init__(self, folder: str, durability: str, *, syncs: bool) -> None:
+        self.syncs = syncs
+        with phase("open"):
+            self.db: Any = lyredb.open(folder, durability=durability, **SETTINGS)
+        known = families(self.db)
+        self.done = [last_number(known, thread) for thread in range(THREADS)]
+        work: list[Any] = [lambda thread=thread: self.write(thread) for thread in range(THREADS)]
+        self.threads = [
+            threading.Thread(target=self.guard, args=(each,), daemon=True) for each in (*work, self.maintain)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def guard(self, work: Any) -> None:
+        try:
+            work()
+        except lyredb.ClosedError:
+            return  # closed, or the end of the program
+        except BaseException:
+            say("error: " + traceback.format_exc())
+            os._exit(3)
+
+    def write(self, thread: int) -> None:
+        number = self.done[thread]
         while True:
             number += 1
-            commit(db, thread, number)
-            if durability == "group":
+            commit(self.db, thread, number, list(self.done))
+            self.done[thread] = number
+            if self.syncs:
                 if number % COMMITS_A_SYNC:
                     continue
-                db.sync()
-            # One write of a few bytes: lines of different threads do not mix, and nothing stays in this process.
-            os.write(1, b"%d %d\n" % (thread, number))
-    except lyredb.ClosedError:
-        return  # the end of the program closed the database
-    except BaseException as error:
-        os.write(2, f"thread {thread}, commit {number}: {error!r}\n".encode())
-        os._exit(3)
+                self.db.sync()
+            say(f"{thread} {number}")
 
-
-def maintain(db: Any) -> None:
-    """Kills shall come in the middle of checkpoints and compactions too."""
-    try:
+    def maintain(self) -> None:
+        """Kills shall come in the middle of checkpoints and compactions too."""
         while True:
-            time.sleep(random.random() * 0.05)
-            random.choice((db.checkpoint, db.compact))()
-    except lyredb.ClosedError:
-        return
-    except BaseException as error:
-        os.write(2, f"maintenance: {error!r}\n".encode())
-        os._exit(3)
+            time.sleep(random.random() * 0.02)
+            name = random.choice(("checkpoint", "compact"))
+            with phase(name):
+                getattr(self.db, name)()
+
+    def close(self) -> None:
+        with phase("close"):
+            self.db.close()
+        for thread in self.threads:
+            thread.join()
 
 
 def main(folder: str, durability: str, seconds: str) -> None:
-    signal.signal(signal.SIGINT, lambda _number, _frame: sys.exit(0))
-    db: Any = lyredb.open(folder, durability=durability, **SETTINGS)
-    families(db)
-    for thread in range(THREADS):
-        threading.Thread(target=write, args=(db, thread, durability), daemon=True).start()
-    threading.Thread(target=maintain, args=(db,), daemon=True).start()
-    os.write(1, b"writing\n")
-    time.sleep(float(seconds) or 600)
+    random.seed()  # a forked process would do what its siblings do
+    if float(seconds):
+        signal.signal(signal.SIGINT, lambda _number, _frame: sys.exit(0))
+        writer = Writer(folder, durability, syncs=durability == "group")
+        say("+write")
+        time.sleep(float(seconds))
+        assert not writer.db.closed
+        return
+    while True:
+        writer = Writer(folder, durability, syncs=durability != "sync")
+        time.sleep(random.random() * LONGEST_LIFE_SECONDS)
+        writer.close()
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ class Database(Family[K, V]):
             if chosen:
                 self._engine.configure(name, chosen)
             return cast("Family[Any, Any]", self)
-        with self._lock:
+        with self._own_lock():
             cached = self._families.get(name)
             if cached is not None and _is(cached.key_codec, key) and _is(cached.value_codec, value):
                 if chosen:
@@ -139,6 +139,11 @@ class Database(Family[K, V]):
             family._database = self  # pyright: ignore[reportPrivateUsage]
             self._families[name] = family
             return family
+
+    def _own_lock(self) -> threading.RLock:
+        # In a forked child, a thread that is not there may hold it: this raises ForkedError there.
+        _ = self._engine.closed
+        return self._lock
 
     def _create(self, name: str, chosen: dict[str, settings.Value]) -> None:
         try:
@@ -173,7 +178,7 @@ class Database(Family[K, V]):
             FamilyNotFoundError: There is no such family.
             ConfigError: It is the default family.
         """
-        with self._lock:
+        with self._own_lock():
             self._engine.drop_family(name)
             self._families.pop(name, None)
 
@@ -185,7 +190,7 @@ class Database(Family[K, V]):
             FamilyExistsError: There is a family `new` already.
             ConfigError: It is the default family.
         """
-        with self._lock:
+        with self._own_lock():
             self._engine.rename_family(old, new)
             family = self._families.pop(old, None)
             if family is not None:
@@ -375,7 +380,12 @@ class Database(Family[K, V]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except ForkedError:
+            # A child that leaves its parent's block, as sys.exit does: what it leaves with says more.
+            if kind is None:
+                raise
 
     def __reduce__(self) -> NoReturn:
         return self._engine.__reduce__()

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyredb import _engine
-from lyredb.db.errors import Error
+from lyredb.db.errors import Error, ForkedError
 from lyredb.db.mapping import SortedMapping
 
 if TYPE_CHECKING:
@@ -82,4 +82,8 @@ class Snapshot(SnapshotFamily[K, V]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except ForkedError:
+            if kind is None:
+                raise

@@ -65,11 +65,15 @@ class Savepoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._native.active:
-            return
-        if kind is not None:
-            self.rollback()
-        self.release()
+        try:
+            if not self._native.active:
+                return
+            if kind is not None:
+                self.rollback()
+            self.release()
+        except ForkedError:
+            if kind is None:
+                raise
 
 
 class Transaction(TransactionFamily[K, V]):
@@ -151,5 +155,9 @@ class Transaction(TransactionFamily[K, V]):
             return
         if kind is None:
             self.commit()
-        elif self._native.active:
-            self.rollback()
+            return
+        try:
+            if self._native.active:
+                self.rollback()
+        except ForkedError:
+            return  # A child that leaves its parent's block: what it leaves with says more.

@@ -1,6 +1,7 @@
 //! How keys and values of a family become bytes and come back.
 
 use crate::convert::{self, Encoded};
+use crate::ending;
 use crate::{error, number, tuple};
 use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::ffi;
@@ -107,7 +108,7 @@ impl Kind {
                 Err(_) => Ok(raw),
             },
             Kind::Tuple => tuple::decode(py, raw.cast::<PyBytes>()?.as_bytes()),
-            Kind::Calls(calls) => calls.decode.bind(py).call1((raw,)),
+            Kind::Calls(calls) => ending::call_one(calls.decode.bind(py), &raw),
             Kind::Bytes | Kind::Text => Ok(raw),
         }
     }
@@ -183,7 +184,7 @@ fn integer<'a>(object: &'a Bound<'_, PyAny>, what: &str) -> PyResult<Encoded<'a>
 impl Calls {
     fn encode<'a>(&self, object: &'a Bound<'_, PyAny>, what: &str) -> PyResult<Encoded<'a>> {
         let py = object.py();
-        let result = self.encode.bind(py).call1((object,))?;
+        let result = ending::call_one(self.encode.bind(py), object)?;
         if self.text {
             let text = result.cast::<PyString>().map_err(|_| self.wrong_result("str", what, &result))?;
             return Ok(Encoded::Long(text.to_str()?.as_bytes().to_vec()));

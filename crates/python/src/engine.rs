@@ -57,6 +57,7 @@ impl Engine {
         create: bool,
         settings: &Bound<'_, PyDict>,
     ) -> PyResult<Self> {
+        error::load(py)?;
         let options = engine::Options {
             durability: self::durability(durability)?,
             read_only,

@@ -1,5 +1,6 @@
 //! Engine errors as Python exceptions. The classes are Python's (lyredb/db/errors.py): users see and document those.
 
+use crate::ending;
 use lyredb_engine::Error;
 use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -10,9 +11,14 @@ use std::path::Path;
 
 static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
-fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
+/// The module of the exceptions. Loaded before there can be any: when the interpreter ends, nothing can be imported.
+pub fn load(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     let module = MODULE.get_or_try_init(py, || PyModule::import(py, "lyredb.db.errors").map(Bound::unbind))?;
-    Ok(module.bind(py).getattr(name)?.cast_into::<PyType>()?)
+    Ok(module.bind(py))
+}
+
+fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
+    Ok(load(py)?.getattr(name)?.cast_into::<PyType>()?)
 }
 
 /// What a LyreDB exception carries beside its message.
@@ -32,7 +38,8 @@ fn raise(name: &str, message: String, about: About<'_>) -> PyErr {
             if about.suggestion.is_some() {
                 options.set_item("suggestion", about.suggestion)?;
             }
-            Ok(PyErr::from_value(class(py, name)?.call((message,), Some(&options))?))
+            let arguments = PyTuple::new(py, [message])?;
+            Ok(PyErr::from_value(ending::call(class(py, name)?.as_any(), &arguments, Some(&options))?))
         };
         build().unwrap_or_else(|failure| failure)
     })

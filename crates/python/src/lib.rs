@@ -4,6 +4,7 @@
 mod arrow;
 mod codec;
 mod convert;
+mod ending;
 mod engine;
 mod error;
 mod family;

@@ -2,13 +2,14 @@
 
 use crate::codec::Kind;
 use crate::convert;
+use crate::ending;
 use crate::error::{self, OrRaise};
 use crate::source::Source;
 use crate::view::View;
 use lyredb_engine as engine;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString};
 
 pub fn multi_get<'py, V: View>(
     view: &V,
@@ -31,8 +32,8 @@ fn one_by_one<'py, V: View>(
     keys: &Bound<'py, PyAny>,
     default: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let answer = |key: PyResult<Bound<'py, PyAny>>| Ok(view.lookup(&key?)?.unwrap_or_else(|| default.clone()));
-    PyList::new(keys.py(), keys.try_iter()?.map(answer).collect::<PyResult<Vec<_>>>()?)
+    let answer = |key: Bound<'py, PyAny>| Ok(view.lookup(&key)?.unwrap_or_else(|| default.clone()));
+    PyList::new(keys.py(), ending::tuple(keys)?.iter().map(answer).collect::<PyResult<Vec<_>>>()?)
 }
 
 fn from_snapshot<'py, V: View>(
@@ -41,11 +42,9 @@ fn from_snapshot<'py, V: View>(
     keys: &Bound<'py, PyAny>,
     default: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let (py, family, codecs) = (keys.py(), view.family()?, view.codecs());
+    let (family, codecs) = (view.family()?, view.codecs());
     // A tuple of our own keeps the keys alive whatever happens to the caller's list.
-    // Safety: a new reference, or null with an exception set.
-    let keys = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PySequence_Tuple(keys.as_ptr()))? };
-    let keys = keys.cast_into::<PyTuple>()?;
+    let keys = ending::tuple(keys)?;
     let items = keys.as_slice();
     let plain: Option<Vec<&[u8]>> = match codecs.key {
         Kind::Bytes => items.iter().map(convert::bytes_of).collect(),

@@ -1,9 +1,10 @@
 //! The pairs of a batch, whatever they come in.
 
+use crate::ending;
 use crate::error;
 use crate::view::Codecs;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 
 type Put<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> PyResult<()>;
 
@@ -35,16 +36,17 @@ pub fn each(items: &Bound<'_, PyAny>, codecs: &Codecs, put: Put<'_>) -> PyResult
         return dict.items().iter().try_for_each(|item| pair(&item));
     }
     if items.hasattr("items")? {
-        for item in items.call_method0("items")?.try_iter()? {
-            pair(&item?)?;
-        }
-        return Ok(());
+        return each_of(&items.call_method0("items")?.try_iter()?, pair);
     }
     let Ok(iterator) = items.try_iter() else {
         return Err(error::wrong_type("a batch", "a mapping, pairs (key, value), or two columns", items));
     };
-    for item in iterator {
-        pair(&item?)?;
+    each_of(&iterator, pair)
+}
+
+fn each_of(iterator: &Bound<'_, PyIterator>, mut act: impl FnMut(&Bound<'_, PyAny>) -> PyResult<()>) -> PyResult<()> {
+    while let Some(item) = ending::next(iterator)? {
+        act(&item)?;
     }
     Ok(())
 }

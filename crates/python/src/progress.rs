@@ -1,5 +1,6 @@
 //! Long calls run without the GIL, and come back for it now and then: for Ctrl-C and for the caller's progress function.
 
+use crate::ending;
 use crate::error::OrRaise;
 use lyredb_engine::{Progress, Result};
 use pyo3::prelude::*;
@@ -28,7 +29,7 @@ pub fn run<T: Send>(
             let outcome = Python::attach(|py| {
                 py.check_signals()?;
                 if let Some(report) = &report {
-                    report.call1(py, (done, total))?;
+                    ending::call(report.bind(py), &(done, total).into_pyobject(py)?, None)?;
                 }
                 PyResult::Ok(())
             });
@@ -49,7 +50,7 @@ pub fn run<T: Send>(
     }
     let answer = result.or_raise()?;
     if let (Some(report), Some(last)) = (report, unreported) {
-        report.call1(py, last)?;
+        ending::call(report.bind(py), &last.into_pyobject(py)?, None)?;
     }
     Ok(answer)
 }

@@ -3,6 +3,7 @@
 
 use crate::arrow::{self, Memory, NativeBuffer};
 use crate::codec::PrefixEnd;
+use crate::ending;
 use crate::error::{self, OrRaise};
 use crate::fork::Owned;
 use crate::lock::{Guard, Lock};
@@ -360,7 +361,7 @@ impl Scan {
     /// Codec "str" and "json" give string columns, "int" int64, others binary: the bytes as stored.
     /// Raises OverflowError when an int needs more than 64 bits.
     fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        helper(slf, "to_arrow")?.call1((slf,))
+        ending::call_one(&helper(slf, "to_arrow")?, slf)
     }
 
     /// The rows not yet iterated over as arrays: (keys, values), or one array for a scan of one of them.
@@ -368,13 +369,13 @@ impl Scan {
     /// Codec "int" gives int64; "bytes" of one width w a `V{w}` array (`.view("S16")`, `.view("<f8")` read it as what
     /// it is); all else an array of objects. Raises OverflowError when an int needs more than 64 bits.
     fn to_numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        helper(slf, "to_numpy")?.call1((slf,))
+        ending::call_one(&helper(slf, "to_numpy")?, slf)
     }
 
     /// The same as `to_arrow`, in record batches of up to `rows` rows and some 64 MiB, as they are asked for.
     #[pyo3(signature = (rows=65_536))]
     fn batches<'py>(slf: &Bound<'py, Self>, rows: usize) -> PyResult<Bound<'py, PyAny>> {
-        helper(slf, "batches")?.call1((slf, rows))
+        ending::call(&helper(slf, "batches")?, &(slf, rows).into_pyobject(slf.py())?, None)
     }
 
     /// What a row is: "items", "keys" or "values".

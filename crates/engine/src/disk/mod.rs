@@ -1,5 +1,6 @@
 //! The one I/O trait: all that the engine reads and writes goes through it, so that tests can plug in faults and power cuts.
 
+mod lock;
 mod memory;
 mod os;
 #[cfg(test)]

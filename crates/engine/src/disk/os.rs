@@ -3,6 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::lock::OsLock;
 use super::{Disk, File, LockGuard, OpenMode};
 
 /// A folder of the operating system's.
@@ -77,7 +78,7 @@ impl Disk for OsDisk {
         };
         let locked = if exclusive { file.try_lock() } else { file.try_lock_shared() };
         match locked {
-            Ok(()) => Ok(Some(Box::new(OsLock { file }))),
+            Ok(()) => Ok(Some(Box::new(OsLock::new(file)))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
@@ -86,17 +87,6 @@ impl Disk for OsDisk {
 
 fn is_write_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-}
-
-struct OsLock {
-    file: fs::File,
-}
-
-impl Drop for OsLock {
-    fn drop(&mut self) {
-        // Closing the file unlocks too, unless a forked child holds it open: hence the call. Its failure changes nothing.
-        let _ = self.file.unlock();
-    }
 }
 
 #[derive(Debug)]

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::allocator::{FreeMap, Usage};
 use super::codec::{self, Codec, StoredCodec};
 use super::extent::{Extent, MAX_LENGTH_GRANULES, MAX_OFFSET_GRANULES};
-use super::format::{FIRST_PAGE_OFFSET, GRANULE_BYTES, MAX_PAYLOAD_BYTES, PAGE_FILE_NAME, PAGE_HEADER_BYTES, PageKind};
-use super::header::{PageHeader, granules_for};
+use super::format::{
+    FIRST_PAGE_OFFSET, GRANULE_BYTES, MAX_PAYLOAD_BYTES, PAGE_FILE_NAME, PAGE_FORMAT, PAGE_HEADER_BYTES, PageKind,
+};
+use super::header::{PageDefect, PageHeader, granules_for};
 use super::open;
 use super::superblock::Superblock;
 use crate::disk::{Disk, File, read_fully};
@@ -299,7 +301,12 @@ impl PageFile {
         if count < page_bytes {
             return Err(corrupt(format!("the file ends {} bytes short of the page's end", page_bytes - count)));
         }
-        let header = PageHeader::verify(page, extent).map_err(corrupt)?;
+        let header = PageHeader::verify(page, extent).map_err(|defect| match defect {
+            PageDefect::Damaged(what) => corrupt(what),
+            PageDefect::Newer(found) => {
+                Error::NewerFormat { path: self.path.clone(), found, supported: PAGE_FORMAT.into() }
+            }
+        })?;
         self.pages_read.fetch_add(1, Ordering::Relaxed);
         self.bytes_read.fetch_add(page_bytes as u64, Ordering::Relaxed);
         Ok((header, page))

@@ -19,6 +19,14 @@ pub(super) struct PageHeader {
     pub stored_bytes: usize,
 }
 
+/// What a page is that cannot be read.
+#[derive(Debug)]
+pub(super) enum PageDefect {
+    /// Sound, and of this format.
+    Newer(u32),
+    Damaged(String),
+}
+
 impl PageHeader {
     /// Of the whole page, padding included.
     pub(super) fn granules(&self) -> u64 {
@@ -38,31 +46,40 @@ impl PageHeader {
     }
 
     /// Reads and verifies the page in `page`, which is as long as its extent; on a defect, what it is.
-    pub(super) fn verify(page: &[u8], extent: Extent) -> Result<PageHeader, String> {
+    pub(super) fn verify(page: &[u8], extent: Extent) -> Result<PageHeader, PageDefect> {
         if page.len() < PAGE_HEADER_BYTES || page[0] != PAGE_MAGIC {
-            return Err("there is no page here".to_owned());
-        }
-        if page[3] != PAGE_FORMAT {
-            return Err(format!("the page has the unknown format {}", page[3]));
+            return damaged("there is no page here");
         }
         let raw_bytes = number(page, 4) as usize;
         let stored_bytes = number(page, 8) as usize;
         if granules_for(stored_bytes) * GRANULE_BYTES != page.len() as u64 {
-            return Err(format!("a page of {stored_bytes} stored bytes in an extent of {}", page.len()));
+            return damaged(format!("a page of {stored_bytes} stored bytes in an extent of {}", page.len()));
         }
         if number(page, 12) != checksum(page, stored_bytes, extent) {
-            return Err("the page's checksum does not fit its contents".to_owned());
+            return damaged("the page's checksum does not fit its contents");
         }
         if page[PAGE_HEADER_BYTES + stored_bytes..].iter().any(|byte| *byte != 0) {
-            return Err("the padding behind the page is not zero".to_owned());
+            return damaged("the padding behind the page is not zero");
         }
-        let kind = PageKind::from_byte(page[1]).ok_or_else(|| format!("unknown page kind {}", page[1]))?;
-        let codec = StoredCodec::from_byte(page[2]).ok_or_else(|| format!("unknown codec {}", page[2]))?;
+        if page[3] > PAGE_FORMAT {
+            return Err(PageDefect::Newer(page[3].into()));
+        }
+        if page[3] != PAGE_FORMAT {
+            return damaged(format!("the page has the unknown format {}", page[3]));
+        }
+        let kind = PageKind::from_byte(page[1])
+            .ok_or_else(|| PageDefect::Damaged(format!("unknown page kind {}", page[1])))?;
+        let codec =
+            StoredCodec::from_byte(page[2]).ok_or_else(|| PageDefect::Damaged(format!("unknown codec {}", page[2])))?;
         if raw_bytes > MAX_PAYLOAD_BYTES || raw_bytes > codec.largest_expansion(stored_bytes) {
-            return Err(format!("a page of {stored_bytes} stored bytes cannot hold {raw_bytes}"));
+            return damaged(format!("a page of {stored_bytes} stored bytes cannot hold {raw_bytes}"));
         }
         Ok(PageHeader { kind, codec, raw_bytes, stored_bytes })
     }
+}
+
+fn damaged<T>(what: impl Into<String>) -> Result<T, PageDefect> {
+    Err(PageDefect::Damaged(what.into()))
 }
 
 pub(super) fn granules_for(stored_bytes: usize) -> u64 {
