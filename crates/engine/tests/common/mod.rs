@@ -10,6 +10,7 @@ use lyredb_engine::disk::{Disk, MemoryDisk};
 use lyredb_engine::tunables::Value;
 use lyredb_engine::{Columns, Database, Durability, Family, Fetched, Options, Range, Rows, Snapshot, Stat};
 
+#[allow(unused_imports)]
 pub use effort::{scaled, tally};
 
 pub type Model = BTreeMap<Vec<u8>, Vec<u8>>;
