@@ -18,6 +18,7 @@ WANTED = {
     "injected faults": 5_000,
     "schedules": 20_000,
     "transactions checked": 1_000_000,
+    "interleavings": 45_000,
 }
 
 
