@@ -19,6 +19,7 @@ WANTED = {
     "schedules": 20_000,
     "transactions checked": 1_000_000,
     "interleavings": 45_000,
+    "audits": 3_000,
 }
 
 
