@@ -22,6 +22,9 @@ WANTED = {
     "kill -9 rounds": 600,
     "acknowledged commits checked": 5_000,
     "folders read by the independent reader": 150,
+    "transactions checked": 1_000_000,
+    "interleavings": 45_000,
+    "audits": 3_000,
 }
 
 

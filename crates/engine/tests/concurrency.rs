@@ -167,52 +167,6 @@ fn readers_beside_writers_see_whole_commits() {
 }
 
 #[test]
-fn transfers_keep_the_sum() {
-    const ACCOUNTS: u64 = 200;
-    let database = open(&MemoryDisk::new(), &tiny(Durability::Async));
-    let family = database.default_family();
-    let account = |index: u64| index.to_be_bytes();
-    for index in 0..ACCOUNTS {
-        family.put(&account(index), &1000u64.to_le_bytes(), None).expect("a put");
-    }
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for seed in 0..2 {
-            let (database, family, over) = (&database, &family, &over);
-            scope.spawn(move || {
-                let mut random = Random(seed);
-                while !over.load(Ordering::Relaxed) {
-                    let (from, to) = (account(random.below(ACCOUNTS)), account(random.below(ACCOUNTS)));
-                    let amount = random.below(10);
-                    retry(database, random.one_in(2), |transaction| {
-                        let rich = transaction.get(family, &from, number_of)?.expect("the account is there");
-                        transaction.put(family, &from, &rich.wrapping_sub(amount).to_le_bytes(), None)?;
-                        let poor = transaction.get(family, &to, number_of)?.expect("the account is there");
-                        transaction.put(family, &to, &poor.wrapping_add(amount).to_le_bytes(), None)
-                    });
-                }
-            });
-        }
-        for seed in 0..2u64 {
-            let (database, family, over) = (&database, &family, &over);
-            scope.spawn(move || {
-                let mut random = Random(seed);
-                while !over.load(Ordering::Relaxed) {
-                    let snapshot = database.snapshot().expect("a snapshot");
-                    let limit = 1 + random.below(40) as usize;
-                    let rows = rows_of(&snapshot, family, Range::default(), random.one_in(2), limit);
-                    let sum = rows.iter().fold(0u64, |sum, (_, value)| sum.wrapping_add(number_of(value)));
-                    assert_eq!((rows.len() as u64, sum), (ACCOUNTS, ACCOUNTS * 1000));
-                }
-            });
-        }
-        thread::sleep(duration());
-        over.store(true, Ordering::Relaxed);
-    });
-    assert_sound(&database);
-}
-
-#[test]
 fn families_are_written_in_parallel() {
     let disk = MemoryDisk::new();
     let database = open(&disk, &tiny(Durability::Group));
