@@ -18,16 +18,20 @@ const COPY_BYTES: usize = 1 << 20;
 /// For readers of pages that are to be given back.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Checkpoints and copies the page file, which only checkpoints write; the copy starts with an empty log.
+/// As `backup_on`, into the folder `destination`, which is made if it is not there.
 pub fn backup(core: &Core, destination: &Path, progress: Progress<'_>) -> Result<()> {
     std::fs::create_dir_all(destination).map_err(Error::io("create", destination))?;
-    let target: Arc<dyn Disk> = Arc::new(OsDisk::new(destination));
-    let there = target.list().map_err(Error::io("list", destination))?;
+    backup_on(core, &(Arc::new(OsDisk::new(destination)) as Arc<dyn Disk>), progress)
+}
+
+/// Checkpoints and copies the page file, which only checkpoints write; the copy starts with an empty log.
+pub fn backup_on(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<()> {
+    let there = target.list().map_err(Error::io("list", target.root()))?;
     if let Some(name) = there.first() {
         let why = format!("a backup needs a new or an empty folder; this one holds {name:?}");
-        return Err(Error::NotADatabase { path: destination.into(), why });
+        return Err(Error::NotADatabase { path: target.root().into(), why });
     }
-    let copied = copy(core, &target, progress);
+    let copied = copy(core, target, progress);
     if copied.is_err() {
         // Nothing was there before, so nothing but ours is removed; the first error is the one to tell.
         for name in target.list().unwrap_or_default() {

@@ -273,6 +273,12 @@ impl Database {
         backup::backup(&self.core, destination, progress)
     }
 
+    /// As `backup`, onto any disk: the way in for tests that break things.
+    pub fn backup_on(&self, target: Arc<dyn Disk>, progress: Progress<'_>) -> Result<()> {
+        self.changeable()?;
+        backup::backup_on(&self.core, &target, progress)
+    }
+
     pub fn check(&self, progress: Progress<'_>) -> Result<CheckReport> {
         self.core.check(progress)
     }

@@ -15,58 +15,25 @@ use std::sync::atomic::AtomicU64;
 use common::{Model, Random, assert_sound};
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation};
 use lyredb_engine::{Database, Durability, Error};
-use sweep::{Workload, sweep};
-use workload::{Mix, START_MS, options, seen};
+use sweep::sweep;
+use workload::{START_MS, options, seen};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-fn everything() -> Mix {
-    Mix {
-        puts: 30,
-        deletes: 10,
-        batches: 15,
-        transactions: 10,
-        ranges: 3,
-        families: 8,
-        syncs: 4,
-        checkpoints: 6,
-        compactions: 2,
-        reopenings: 2,
-        long_values: true,
-        ..Mix::default()
-    }
-}
-
-/// What checkpoints have to cope with above all.
-fn much_to_move() -> Mix {
-    Mix {
-        puts: 15,
-        batches: 25,
-        deletes: 10,
-        families: 20,
-        checkpoints: 15,
-        compactions: 12,
-        reopenings: 3,
-        long_values: true,
-        ..Mix::default()
-    }
-}
-
-fn sweep_all(name: &str, mix: Mix, operations: u64) {
-    for (number, durability) in [Durability::Sync, Durability::Group, Durability::Async].into_iter().enumerate() {
-        sweep(&Workload { name, mix, keys: 100, durability, seed: number as u64 }, operations);
-    }
+#[test]
+fn faults_at_all_operations_of_workloads_with_sync() {
+    sweep(Durability::Sync);
 }
 
 #[test]
-fn everything_at_once() {
-    sweep_all("everything", everything(), 300);
+fn faults_at_all_operations_of_workloads_with_group() {
+    sweep(Durability::Group);
 }
 
 #[test]
-fn checkpoints_and_compactions() {
-    sweep_all("much to move", much_to_move(), 300);
+fn faults_at_all_operations_of_workloads_with_async() {
+    sweep(Durability::Async);
 }
 
 /// A failed sync is never taken for a success later on, and nothing is written after it.
@@ -240,9 +207,7 @@ fn fail_within(prepare: impl Fn(&Database), attempt: impl Fn(&Database) -> Resul
                 }
                 database.checkpoint().expect("nothing is wrong any more");
                 let killed = common::open(&disk.image(), &options);
-                let mut found = seen(&killed);
-                found.remove("more");
-                assert!(found == expected, "at operation {nth}: something was written over");
+                assert!(seen(&killed).without("more") == expected, "at operation {nth}: something was written over");
                 assert_sound(&killed);
                 database.drop_family("more").expect("it is there");
                 database.compact(&mut |_, _| true).expect("nothing is wrong any more");

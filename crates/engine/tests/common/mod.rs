@@ -1,5 +1,5 @@
 //! What several suites share. Each uses only some of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod effort;
 

@@ -1,180 +1,183 @@
-//! Steps that change a database, and what it has to hold after each of them.
-#![allow(dead_code)] // Each suite uses only some of it.
+//! The twelve kinds of work that the suites put a database through, and the steps they are made of.
+#![allow(dead_code, unused_imports)] // Each suite uses only some of it.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Debug, Formatter};
+mod content;
+mod steps;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
-use lyredb_engine::{Batch, Clock, DEFAULT_FAMILY, Database, Durability, Error, Options, Result};
+use lyredb_engine::tunables::Value;
+use lyredb_engine::{Clock, DEFAULT_FAMILY, Durability, Options};
 
-use crate::common::{Model, Random, content_at, tiny};
+use crate::common::{Random, setting, tiny};
+
+pub use content::{Content, Seen, seen};
+pub use steps::{Step, Work, Write, checkpoint_amid};
 
 /// When everything begins, in milliseconds since the Unix epoch.
 pub const START_MS: u64 = 1_000_000;
 
-/// A value and when it expires; 0 for never.
-type Record = (Vec<u8>, u64);
+/// A kind of work. Its steps are the same for the same seed.
+#[derive(Debug)]
+pub struct Workload {
+    pub name: &'static str,
+    pub steps: usize,
+    pub keys: u64,
+    pub mix: Mix,
+}
 
-/// The families and their records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Content(BTreeMap<String, BTreeMap<Vec<u8>, Record>>);
-
-impl Content {
-    pub fn new() -> Content {
-        Content(BTreeMap::from([(DEFAULT_FAMILY.to_string(), BTreeMap::new())]))
-    }
-
-    /// What can be seen at a time.
-    pub fn at(&self, now: u64) -> BTreeMap<String, Model> {
-        let live = |record: &&Record| record.1 == 0 || record.1 > now;
-        let view = |records: &BTreeMap<Vec<u8>, Record>| {
-            records
-                .iter()
-                .filter(|(_, record)| live(record))
-                .map(|(key, (value, _))| (key.clone(), value.clone()))
-                .collect()
-        };
-        self.0.iter().map(|(name, records)| (name.clone(), view(records))).collect()
+impl Workload {
+    pub fn steps(&self, seed: u64) -> Vec<Step> {
+        steps(&self.mix, self.steps, self.keys, seed)
     }
 }
 
-#[derive(Clone)]
-pub struct Write {
-    pub family: String,
-    pub key: Vec<u8>,
-    pub value: Option<Vec<u8>>,
-    pub ttl_ms: u64,
-}
-
-impl Debug for Write {
-    /// Without the bytes of the value.
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let length = self.value.as_ref().map(Vec::len);
-        write!(out, "{}/{} = {length:?} bytes, {} ms", self.family, self.key.escape_ascii(), self.ttl_ms)
-    }
-}
-
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// A put or a delete on its own.
-    Single(Write),
-    Batch(Vec<Write>),
-    Transaction(Vec<Write>),
-    DeleteRange(String, Vec<u8>, Vec<u8>),
-    Create(String),
-    Drop(String),
-    Rename(String, String),
-    Sync,
-    Checkpoint,
-    Compact,
-    Reopen,
-    /// Of the clock, by milliseconds.
-    Advance(u64),
-}
-
-impl Step {
-    /// Whether all before it is durable when it has been done.
-    pub fn makes_durable(&self, durability: Durability) -> bool {
-        let flushes = matches!(self, Step::Sync | Step::Checkpoint | Step::Compact | Step::Reopen);
-        flushes || (durability == Durability::Sync && !matches!(self, Step::Advance(_)))
-    }
-
-    /// Whether the families are there, or not there, as it takes.
-    pub fn makes_sense(&self, content: &Content) -> bool {
-        let there = |name: &String| content.0.contains_key(name);
-        match self {
-            Step::Single(write) => there(&write.family),
-            Step::Batch(writes) | Step::Transaction(writes) => writes.iter().all(|write| there(&write.family)),
-            Step::DeleteRange(name, ..) | Step::Drop(name) => there(name),
-            Step::Create(name) => !there(name),
-            Step::Rename(old, new) => there(old) && !there(new),
-            Step::Sync | Step::Checkpoint | Step::Compact | Step::Reopen | Step::Advance(_) => true,
-        }
-    }
-
-    pub fn apply(&self, content: &mut Content, now: u64) {
-        let write = |content: &mut Content, write: &Write| {
-            let records = content.0.get_mut(&write.family).expect("only families that are there are written to");
-            let expiry = if write.ttl_ms == 0 { 0 } else { now + write.ttl_ms };
-            match &write.value {
-                Some(value) => drop(records.insert(write.key.clone(), (value.clone(), expiry))),
-                None => drop(records.remove(&write.key)),
-            }
-        };
-        match self {
-            Step::Single(one) => write(content, one),
-            Step::Batch(writes) | Step::Transaction(writes) => writes.iter().for_each(|one| write(content, one)),
-            Step::DeleteRange(family, start, stop) => {
-                let records = content.0.get_mut(family).expect("it is there");
-                records.retain(|key, _| key < start || key >= stop);
-            }
-            Step::Create(name) => drop(content.0.insert(name.clone(), BTreeMap::new())),
-            Step::Drop(name) => drop(content.0.remove(name)),
-            Step::Rename(old, new) => {
-                let records = content.0.remove(old).expect("it is there");
-                content.0.insert(new.clone(), records);
-            }
-            Step::Sync | Step::Checkpoint | Step::Compact | Step::Reopen | Step::Advance(_) => {}
-        }
-    }
-
-    /// Does it. `Reopen` and `Advance` are for the caller.
-    pub fn run(&self, database: &Database) -> Result<()> {
-        let family = |name: &str| database.family(name)?.ok_or_else(|| Error::NoSuchFamily(name.into()));
-        let ttl = |write: &Write| (write.ttl_ms != 0).then(|| Duration::from_millis(write.ttl_ms));
-        match self {
-            Step::Single(write) => match &write.value {
-                Some(value) => family(&write.family)?.put(&write.key, value, ttl(write)),
-                None => family(&write.family)?.delete(&write.key).map(drop),
-            },
-            Step::Batch(writes) => {
-                let mut batch = Batch::default();
-                for write in writes {
-                    match &write.value {
-                        Some(value) => batch.put(&family(&write.family)?, &write.key, value, ttl(write))?,
-                        None => batch.delete(&family(&write.family)?, &write.key)?,
-                    }
-                }
-                database.write(batch)
-            }
-            Step::Transaction(writes) => {
-                let mut transaction = database.begin(true, None)?;
-                for write in writes {
-                    let family = family(&write.family)?;
-                    transaction.get(&family, &write.key, |_| ())?;
-                    match &write.value {
-                        Some(value) => transaction.put(&family, &write.key, value, ttl(write))?,
-                        None => transaction.delete(&family, &write.key).map(drop)?,
-                    }
-                }
-                transaction.commit()
-            }
-            Step::DeleteRange(name, start, stop) => family(name)?.delete_range(Some(start), Some(stop)).map(drop),
-            Step::Create(name) => database.create_family(name, &crate::common::tiny_settings()).map(drop),
-            Step::Drop(name) => database.drop_family(name),
-            Step::Rename(old, new) => database.rename_family(old, new),
-            Step::Sync => database.sync(),
-            Step::Checkpoint => database.checkpoint(),
-            Step::Compact => database.compact(&mut |_, _| true),
-            Step::Reopen | Step::Advance(_) => Ok(()),
-        }
-    }
-}
-
-/// Tiny pages, and a clock that the test turns.
-pub fn options(durability: Durability, now: &Arc<AtomicU64>) -> Options {
-    Options { clock: Clock::Manual(Arc::clone(now)), ..tiny(durability) }
-}
-
-/// All that can be seen, by family.
-pub fn seen(database: &Database) -> BTreeMap<String, Model> {
-    let snapshot = database.snapshot().expect("a snapshot");
-    let names = database.families().expect("names");
-    let family = |name: &str| database.family(name).expect("open").expect("it is listed");
-    names.into_iter().map(|name| (name.clone(), content_at(&snapshot, &family(&name)))).collect()
-}
+pub static WORKLOADS: [Workload; 12] = [
+    Workload {
+        name: "single puts",
+        steps: 100,
+        keys: 60,
+        mix: Mix { puts: 70, deletes: 20, syncs: 5, checkpoints: 3, ..NOTHING },
+    },
+    Workload {
+        name: "batches",
+        steps: 60,
+        keys: 300,
+        mix: Mix { batches: 80, ranges: 5, syncs: 5, checkpoints: 7, reopenings: 2, ..NOTHING },
+    },
+    Workload {
+        name: "transactions over families",
+        steps: 60,
+        keys: 200,
+        mix: Mix { transactions: 70, families_first: 3, syncs: 5, checkpoints: 6, reopenings: 2, ..NOTHING },
+    },
+    Workload {
+        name: "deletes with merges",
+        steps: 70,
+        keys: 500,
+        mix: Mix { batches: 40, deletes: 40, ranges: 12, checkpoints: 8, compactions: 2, ..NOTHING },
+    },
+    Workload {
+        name: "long values",
+        steps: 50,
+        keys: 40,
+        mix: Mix {
+            puts: 50,
+            deletes: 15,
+            batches: 10,
+            checkpoints: 8,
+            compactions: 3,
+            reopenings: 2,
+            long_values: true,
+            ..NOTHING
+        },
+    },
+    Workload {
+        name: "expiring records",
+        steps: 70,
+        keys: 60,
+        mix: Mix {
+            puts: 60,
+            deletes: 10,
+            batches: 10,
+            transactions: 5,
+            checkpoints: 8,
+            compactions: 2,
+            reopenings: 3,
+            expiring: true,
+            ..NOTHING
+        },
+    },
+    Workload {
+        name: "checkpoints under load",
+        steps: 25,
+        keys: 250,
+        mix: Mix {
+            puts: 10,
+            batches: 30,
+            deletes: 10,
+            ranges: 4,
+            families_first: 1,
+            checkpoints_amid: 40,
+            reopenings: 2,
+            long_values: true,
+            ..NOTHING
+        },
+    },
+    Workload {
+        name: "compaction",
+        steps: 45,
+        keys: 150,
+        mix: Mix {
+            puts: 20,
+            batches: 30,
+            ranges: 12,
+            checkpoints: 8,
+            compactions: 20,
+            reopenings: 3,
+            long_values: true,
+            ..NOTHING
+        },
+    },
+    Workload {
+        name: "families made, dropped and renamed",
+        steps: 70,
+        keys: 30,
+        mix: Mix {
+            puts: 20,
+            batches: 15,
+            families: 50,
+            syncs: 3,
+            checkpoints: 8,
+            compactions: 2,
+            reopenings: 4,
+            long_values: true,
+            ..NOTHING
+        },
+    },
+    Workload {
+        name: "reopening",
+        steps: 50,
+        keys: 80,
+        mix: Mix { puts: 30, batches: 15, families: 5, syncs: 3, checkpoints: 4, reopenings: 25, ..NOTHING },
+    },
+    Workload {
+        name: "settings",
+        steps: 70,
+        keys: 100,
+        mix: Mix {
+            puts: 15,
+            batches: 15,
+            families_first: 2,
+            settings: 45,
+            syncs: 4,
+            checkpoints: 6,
+            compactions: 1,
+            reopenings: 8,
+            long_values: true,
+            ..NOTHING
+        },
+    },
+    Workload {
+        name: "backup",
+        steps: 40,
+        keys: 120,
+        mix: Mix {
+            puts: 20,
+            batches: 25,
+            deletes: 10,
+            families: 6,
+            settings: 4,
+            syncs: 3,
+            checkpoints: 3,
+            backups: 15,
+            reopenings: 2,
+            long_values: true,
+            ..NOTHING
+        },
+    },
+];
 
 /// How often each kind of step comes, of a hundred or so.
 #[derive(Clone, Copy, Debug, Default)]
@@ -185,90 +188,206 @@ pub struct Mix {
     pub transactions: u64,
     pub ranges: u64,
     pub families: u64,
+    pub settings: u64,
     pub syncs: u64,
     pub checkpoints: u64,
+    pub checkpoints_amid: u64,
     pub compactions: u64,
+    pub backups: u64,
     pub reopenings: u64,
+    /// So many are made before anything else.
+    pub families_first: u64,
     pub long_values: bool,
     pub expiring: bool,
 }
 
+const NOTHING: Mix = Mix {
+    puts: 0,
+    deletes: 0,
+    batches: 0,
+    transactions: 0,
+    ranges: 0,
+    families: 0,
+    settings: 0,
+    syncs: 0,
+    checkpoints: 0,
+    checkpoints_amid: 0,
+    compactions: 0,
+    backups: 0,
+    reopenings: 0,
+    families_first: 0,
+    long_values: false,
+    expiring: false,
+};
+
+/// Tiny pages, and a clock that the test turns.
+pub fn options(durability: Durability, now: &Arc<AtomicU64>) -> Options {
+    Options { clock: Clock::Manual(Arc::clone(now)), ..tiny(durability) }
+}
+
+/// As `options`, with what a `Step::Reopen` gives beside them.
+pub fn options_with(given: &[(String, Value)], durability: Durability, now: &Arc<AtomicU64>) -> Options {
+    let mut options = options(durability, now);
+    options.settings.extend_from_slice(given);
+    options
+}
+
 /// Steps that make sense one after the other, the same for the same seed.
 pub fn steps(mix: &Mix, count: usize, keys: u64, seed: u64) -> Vec<Step> {
-    let mut random = Random(seed);
-    let mut names = vec![DEFAULT_FAMILY.to_string()];
-    let mut made = 0;
-    let mut steps = Vec::new();
+    let mut maker = Maker { mix, keys, random: Random(seed), names: vec![DEFAULT_FAMILY.to_string()], made: 0 };
+    let mut steps: Vec<Step> = (0..mix.families_first).map(|_| maker.create()).collect();
     while steps.len() < count {
-        let write = |random: &mut Random, names: &[String], deletes: bool| {
-            let long = mix.long_values && random.one_in(4);
-            let length = if long { 600 + random.below(4000) } else { random.below(120) } as usize;
-            let seed = random.next() as u8;
-            Write {
-                family: names[random.below(names.len() as u64) as usize].clone(),
-                key: format!("key {:05}", random.below(keys)).into_bytes(),
-                value: (!deletes).then(|| (0..length).map(|at| seed.wrapping_add((at / 8) as u8)).collect()),
-                ttl_ms: if mix.expiring && random.one_in(2) { 1 + random.below(1000) } else { 0 },
-            }
-        };
-        let kinds = [
-            mix.puts,
-            mix.deletes,
-            mix.batches,
-            mix.transactions,
-            mix.ranges,
-            mix.families,
-            mix.syncs,
-            mix.checkpoints,
-            mix.compactions,
-            mix.reopenings,
-        ];
-        let mut choice = random.below(kinds.iter().sum());
-        let kind = kinds.iter().position(|&weight| {
-            let here = choice < weight;
-            choice = choice.wrapping_sub(weight);
-            here
-        });
-        let many = |random: &mut Random, write: &mut dyn FnMut(&mut Random) -> Write| {
-            (0..1 + random.below(25)).map(|_| write(random)).collect::<Vec<_>>()
-        };
-        steps.push(match kind.expect("the choice is below the sum") {
-            0 => Step::Single(write(&mut random, &names, false)),
-            1 => Step::Single(write(&mut random, &names, true)),
-            2 => {
-                let deletes = random.one_in(3);
-                Step::Batch(many(&mut random, &mut |random| write(random, &names, deletes)))
-            }
-            3 => Step::Transaction(many(&mut random, &mut |random| {
-                let deletes = random.one_in(3);
-                write(random, &names, deletes)
-            })),
-            4 => {
-                let one = write(&mut random, &names, true);
-                let stop = format!("key {:05}", random.below(keys)).into_bytes();
-                Step::DeleteRange(one.family, one.key.clone().min(stop.clone()), one.key.max(stop))
-            }
-            5 => {
-                made += 1;
-                let new = format!("family {made}");
-                let own = 1 + random.below(names.len().max(2) as u64 - 1) as usize;
-                match random.below(4) {
-                    0 if names.len() > 1 => Step::Drop(names.remove(own)),
-                    1 if names.len() > 1 => Step::Rename(std::mem::replace(&mut names[own], new.clone()), new),
-                    _ => {
-                        names.push(new.clone());
-                        Step::Create(new)
-                    }
-                }
-            }
-            6 => Step::Sync,
-            7 => Step::Checkpoint,
-            8 => Step::Compact,
-            _ => Step::Reopen,
-        });
-        if mix.expiring && random.one_in(5) {
-            steps.push(Step::Advance(random.below(300)));
+        steps.push(maker.step());
+        if mix.expiring && maker.random.one_in(5) {
+            steps.push(Step::Advance(maker.random.below(300)));
         }
     }
     steps
+}
+
+struct Maker<'a> {
+    mix: &'a Mix,
+    keys: u64,
+    random: Random,
+    names: Vec<String>,
+    made: u64,
+}
+
+impl Maker<'_> {
+    fn step(&mut self) -> Step {
+        let Mix { puts, deletes, batches, transactions, ranges, .. } = *self.mix;
+        let Mix { families, settings, syncs, checkpoints, checkpoints_amid, .. } = *self.mix;
+        let Mix { compactions, backups, reopenings, .. } = *self.mix;
+        let others = [families, settings, syncs, checkpoints, checkpoints_amid, compactions, backups, reopenings];
+        let changes = puts + deletes + batches + transactions + ranges;
+        let choice = self.random.below(changes + others.iter().sum::<u64>());
+        if choice < changes {
+            return self.change();
+        }
+        match pick(&others, choice - changes) {
+            0 => self.family(),
+            1 => self.setting(),
+            2 => Step::Sync,
+            3 => Step::Checkpoint,
+            4 => {
+                let count = 1 + self.random.below(12);
+                Step::CheckpointAmid((0..count).map(|_| (self.random.below(6), self.change())).collect())
+            }
+            5 => Step::Compact,
+            6 => Step::Backup,
+            _ => {
+                let gives = self.mix.settings > 0 && self.random.one_in(2);
+                Step::Reopen(if gives { vec![self.value(false), self.value(true)] } else { Vec::new() })
+            }
+        }
+    }
+
+    /// Of records.
+    fn change(&mut self) -> Step {
+        let Mix { puts, deletes, batches, transactions, ranges, .. } = *self.mix;
+        let kinds = [puts, deletes, batches, transactions, ranges];
+        let choice = self.random.below(kinds.iter().sum());
+        match pick(&kinds, choice) {
+            0 => Step::Single(self.write(false)),
+            1 => Step::Single(self.write(true)),
+            2 => {
+                let deletes = self.random.one_in(3);
+                Step::Batch(self.many(|maker| maker.write(deletes)))
+            }
+            3 => Step::Transaction(self.many(|maker| {
+                let deletes = maker.random.one_in(3);
+                maker.write(deletes)
+            })),
+            _ => {
+                let (one, stop) = (self.write(true), self.key());
+                Step::DeleteRange(one.family, one.key.clone().min(stop.clone()), one.key.max(stop))
+            }
+        }
+    }
+
+    fn many(&mut self, write: impl Fn(&mut Self) -> Write) -> Vec<Write> {
+        (0..1 + self.random.below(25)).map(|_| write(self)).collect()
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        format!("key {:05}", self.random.below(self.keys)).into_bytes()
+    }
+
+    fn write(&mut self, deletes: bool) -> Write {
+        let long = self.mix.long_values && self.random.one_in(4);
+        let length = if long { 600 + self.random.below(4000) } else { self.random.below(120) } as usize;
+        let seed = self.random.next() as u8;
+        Write {
+            family: self.names[self.random.below(self.names.len() as u64) as usize].clone(),
+            key: self.key(),
+            value: (!deletes).then(|| (0..length).map(|at| seed.wrapping_add((at / 8) as u8)).collect()),
+            ttl_ms: if self.mix.expiring && self.random.one_in(2) { 1 + self.random.below(1000) } else { 0 },
+        }
+    }
+
+    fn create(&mut self) -> Step {
+        let new = self.new_name();
+        self.names.push(new.clone());
+        Step::Create(new)
+    }
+
+    fn new_name(&mut self) -> String {
+        self.made += 1;
+        format!("family {}", self.made)
+    }
+
+    fn family(&mut self) -> Step {
+        // The first is the default one, which stays.
+        let own = 1 + self.random.below(self.names.len().max(2) as u64 - 1) as usize;
+        match self.random.below(4) {
+            0 if self.names.len() > 1 => Step::Drop(self.names.remove(own)),
+            1 if self.names.len() > 1 => {
+                let new = self.new_name();
+                Step::Rename(std::mem::replace(&mut self.names[own], new.clone()), new)
+            }
+            _ => self.create(),
+        }
+    }
+
+    fn setting(&mut self) -> Step {
+        let count = self.names.len() as u64;
+        let family = self.random.below(count + count / 2 + 1);
+        let family = self.names.get(family as usize).cloned();
+        let settings = (0..1 + self.random.below(3)).map(|_| self.value(family.is_none()));
+        let settings: Vec<_> = settings.collect();
+        match self.random.below(3) {
+            0 => Step::Reset(family, settings.into_iter().map(|(name, _)| name).collect()),
+            _ => Step::Configure(family, settings),
+        }
+    }
+
+    /// Of a tunable of families; or of any, where those of the database are allowed.
+    fn value(&mut self, any: bool) -> (String, Value) {
+        let between = |random: &mut Random, low: u64, high: u64| low + random.below(high - low + 1);
+        let random = &mut self.random;
+        match random.below(if any { 8 } else { 5 }) {
+            0 => setting("leaf_bytes", 1024 << random.below(3)),
+            1 => setting("delta_records", between(random, 1, 20)),
+            2 => {
+                let codec = ["none", "lz4", "zstd"][random.below(3) as usize];
+                ("codec".into(), Value::Text(codec.into()))
+            }
+            3 => setting("codec_level", between(random, 1, 4)),
+            4 => setting("blob_bytes", between(random, 256, 2000)),
+            5 => setting("memory_bytes", between(random, 1 << 20, 8 << 20)),
+            6 => setting("checkpoint_log_bytes", between(random, 1 << 20, 4 << 20)),
+            _ => setting("group_interval_ms", between(random, 1, 60)),
+        }
+    }
+}
+
+/// Which of the weights `choice`, below their sum, falls on.
+fn pick(weights: &[u64], mut choice: u64) -> usize {
+    for (index, &weight) in weights.iter().enumerate() {
+        if choice < weight {
+            return index;
+        }
+        choice -= weight;
+    }
+    unreachable!("the choice is below the sum")
 }

@@ -6,22 +6,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation, Plan, Strike};
-use lyredb_engine::{Columns, Database, Durability, Error, Options, Range, Rows};
+use lyredb_engine::tunables::Value;
+use lyredb_engine::{Columns, Database, Durability, Error, Range, Rows};
 
-use super::common::{Model, Random, assert_sound, open, scaled, tally};
-use super::workload::{Content, Mix, START_MS, Step, options, steps};
+use super::common::{Random, assert_sound, open, scaled, tally};
+use super::workload::{Content, START_MS, Seen, Step, WORKLOADS, Workload, options, options_with};
 use super::{EIO, ENOSPC};
 
+/// Of each workload with each durability: 5,000 of all of them together.
+const OPERATIONS: u64 = 5_000 / 36 + 12;
 const EDQUOT: i32 = 122;
 const TAKING_ROOM: &[Operation] = &[Operation::Open, Operation::Rename, Operation::Write, Operation::SetLength];
 /// Steps of an episode.
 const STEPS: usize = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+enum Kind {
     Failure,
     FullDisk,
     ShortRead,
@@ -30,7 +33,7 @@ pub enum Kind {
     FailedSetLength,
 }
 
-pub const KINDS: [Kind; 6] =
+const KINDS: [Kind; 6] =
     [Kind::Failure, Kind::FullDisk, Kind::ShortRead, Kind::ShortWrite, Kind::FailedSync, Kind::FailedSetLength];
 
 /// One of many faults: what happens from an operation on, until when, and how the episode ends.
@@ -118,88 +121,86 @@ impl Trial {
 
 struct Episode {
     image: MemoryDisk,
+    /// What is in it, and when.
     content: Content,
+    now: u64,
     steps: Vec<Step>,
     operations: u64,
 }
 
-/// What a workload does to a disk.
-#[derive(Clone, Copy)]
-pub struct Workload<'a> {
-    pub name: &'a str,
-    pub mix: Mix,
-    pub keys: u64,
-    pub durability: Durability,
-    pub seed: u64,
-}
-
-impl Workload<'_> {
-    fn options(&self) -> Options {
-        options(self.durability, &Arc::new(AtomicU64::new(START_MS)))
-    }
-
-    /// Its first `operations` operations, or a few more.
-    fn episodes(&self, operations: u64) -> Vec<Episode> {
-        let mut disk = MemoryDisk::new();
-        let mut content = Content::new();
-        let mut episodes = Vec::new();
-        let mut done = 0;
-        let mut left = steps(&self.mix, 2_000, self.keys, self.seed);
-        while done < operations {
-            let steps: Vec<Step> = left.drain(..STEPS).collect();
-            let image = disk.image();
-            disk = image.image();
-            let mut after = content.clone();
-            let mut database = open(&disk, &self.options());
-            for step in &steps {
-                if let Step::Reopen = step {
-                    database.close().expect("closes");
-                    database = open(&disk, &self.options());
-                }
-                step.run(&database).expect("the disk is well");
-                step.apply(&mut after, START_MS);
-            }
-            database.sync().expect("the disk is well");
-            let killed = disk.image();
-            database.close().expect("closes");
-            let operations = disk.operations();
-            done += operations;
-            episodes.push(Episode { image, content: std::mem::replace(&mut content, after), steps, operations });
-            // Every other time the next episode finds a log to be replayed.
-            if episodes.len() % 2 == 1 {
-                disk = killed;
-            }
+/// The first `wanted` operations of a workload, or a few more.
+fn episodes(workload: &Workload, durability: Durability, wanted: u64) -> Vec<Episode> {
+    let now = Arc::new(AtomicU64::new(START_MS));
+    let mut disk = MemoryDisk::new();
+    let mut content = Content::new();
+    let mut episodes: Vec<Episode> = Vec::new();
+    let mut done = 0;
+    let mut seed = 0;
+    let mut left = Vec::new();
+    while done < wanted {
+        if left.len() < STEPS {
+            // From the beginning, in other families, as those that the steps make are there already.
+            (disk, content, left) = (MemoryDisk::new(), Content::new(), workload.steps(seed));
+            seed += 1;
         }
-        episodes
+        let steps: Vec<Step> = left.drain(..STEPS).collect();
+        let image = disk.image();
+        disk = image.image();
+        let begun = now.load(Ordering::Relaxed);
+        let mut after = content.clone();
+        let mut database = open(&disk, &options(durability, &now));
+        for step in &steps {
+            match step {
+                Step::Reopen(given) => {
+                    database.close().expect("closes");
+                    database = open(&disk, &options_with(given, durability, &now));
+                }
+                Step::Advance(milliseconds) => drop(now.fetch_add(*milliseconds, Ordering::Relaxed)),
+                step => step.run(&database).expect("the disk is well"),
+            }
+            step.apply(&mut after, now.load(Ordering::Relaxed));
+        }
+        after.reopen(&[]);
+        database.sync().expect("the disk is well");
+        let killed = disk.image();
+        database.close().expect("closes");
+        let operations = disk.operations();
+        done += operations;
+        episodes.push(Episode { image, content: std::mem::replace(&mut content, after), now: begun, steps, operations });
+        // Every other time the next episode finds a log to be replayed.
+        if episodes.len() % 2 == 1 {
+            disk = killed;
+        }
     }
+    episodes
 }
 
-/// Faults at the first `operations` operations of the workload: of each kind, once and lasting.
-pub fn sweep(workload: &Workload<'_>, operations: u64) {
+/// Faults at the first operations of each workload: of each kind, once and lasting.
+pub fn sweep(durability: Durability) {
     let mut struck = 0;
-    for (number, episode) in workload.episodes(scaled(operations)).iter().enumerate() {
-        for after in 0..episode.operations {
-            for (kind, lasting) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-                let trial = Trial::new(kind, lasting, after, workload.seed);
-                let disk = episode.image.image();
-                let what = format!(
-                    "{}, {:?}, seed {}, episode {number}: {trial:?}",
-                    workload.name, workload.durability, workload.seed
-                );
-                let mut run = Run {
-                    trial: &trial,
-                    options: workload.options(),
-                    what,
-                    disk: disk.clone(),
-                    possible: vec![episode.content.clone()],
-                    since_durable: vec![episode.content.clone()],
-                    poisoned: false,
-                    failures: 0,
-                    healed: false,
-                };
-                disk.plan(trial.plan);
-                run.run(&episode.steps);
-                struck += u64::from(!disk.strikes().is_empty());
+    for workload in &WORKLOADS {
+        for (number, episode) in episodes(workload, durability, scaled(OPERATIONS)).iter().enumerate() {
+            for after in 0..episode.operations {
+                for (kind, lasting) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+                    let trial = Trial::new(kind, lasting, after, number as u64);
+                    let disk = episode.image.image();
+                    disk.plan(trial.plan);
+                    let mut run = Run {
+                        trial: &trial,
+                        durability,
+                        now: Arc::new(AtomicU64::new(episode.now)),
+                        given: Vec::new(),
+                        what: format!("{}, {durability:?}, episode {number}: {trial:?}", workload.name),
+                        disk: disk.clone(),
+                        possible: vec![episode.content.clone()],
+                        since_durable: vec![episode.content.clone()],
+                        poisoned: false,
+                        failures: 0,
+                        healed: false,
+                    };
+                    run.run(&episode.steps);
+                    struck += u64::from(!disk.strikes().is_empty());
+                }
             }
         }
     }
@@ -209,7 +210,10 @@ pub fn sweep(workload: &Workload<'_>, operations: u64) {
 /// An episode with a fault in it.
 struct Run<'a> {
     trial: &'a Trial,
-    options: Options,
+    durability: Durability,
+    now: Arc<AtomicU64>,
+    /// To the present opening.
+    given: Vec<(String, Value)>,
     what: String,
     disk: MemoryDisk,
     /// What the database may hold now.
@@ -239,13 +243,17 @@ impl Run<'_> {
         if !self.trial.is_harmful() || strikes.is_empty() || !self.trial.explains(error) {
             self.fail(&format!("an error that nothing explains: {error:?}"));
         }
-        if matches!(error, Error::Poisoned { .. }) && !self.trial.may_poison(&strikes, self.options.durability) {
+        if matches!(error, Error::Poisoned { .. }) && !self.trial.may_poison(&strikes, self.durability) {
             self.fail(&format!("writes are refused without need: {error}"));
         }
         self.failures += 1;
         if self.failures >= self.trial.patience {
             self.heal();
         }
+    }
+
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
     }
 
     fn syncs_struck(&self) -> usize {
@@ -256,13 +264,17 @@ impl Run<'_> {
     fn open(&mut self) -> Database {
         loop {
             let syncs = self.syncs_struck();
-            match Database::open_on(Arc::new(self.disk.clone()), self.options.clone()) {
+            let disk = Arc::new(self.disk.clone());
+            match Database::open_on(disk, options_with(&self.given, self.durability, &self.now)) {
                 Ok(database) => {
                     if self.syncs_struck() > syncs {
                         self.fail("it opens although a sync has failed");
                     }
                     self.poisoned = false;
+                    let given = std::mem::take(&mut self.given);
+                    self.possible.iter_mut().for_each(|content| content.reopen(&given));
                     self.look(&database);
+                    self.since_durable.clone_from(&self.possible);
                     return database;
                 }
                 Err(_) if self.healed => self.fail("it does not open although the disk is well"),
@@ -273,9 +285,10 @@ impl Run<'_> {
 
     /// What is seen is possible, and nothing else is from now on, unless a failed commit waits to be seen.
     fn look(&mut self, database: &Database) {
-        match seen(database) {
+        match try_seen(database) {
             Ok(found) => {
-                let is_seen = |content: &&Content| content.at(START_MS) == found;
+                let now = self.now();
+                let is_seen = |content: &&Content| content.is_seen(&found, now);
                 let as_seen: Vec<Content> = self.possible.iter().filter(is_seen).cloned().collect();
                 if as_seen.is_empty() {
                     self.fail("something is missing, or too much is there");
@@ -297,13 +310,15 @@ impl Run<'_> {
             if !self.possible.iter().all(|content| step.makes_sense(content)) {
                 continue;
             }
-            if let Step::Reopen = step {
-                self.close(&database, false);
-                drop(database);
-                database = self.open();
-                self.since_durable.clone_from(&self.possible);
-            } else {
-                self.step(step, &database);
+            match step {
+                Step::Reopen(given) => {
+                    self.close(&database, false);
+                    drop(database);
+                    self.given.clone_from(given);
+                    database = self.open();
+                }
+                Step::Advance(milliseconds) => drop(self.now.fetch_add(*milliseconds, Ordering::Relaxed)),
+                step => self.step(step, &database),
             }
         }
         match self.trial.ending {
@@ -332,9 +347,10 @@ impl Run<'_> {
     }
 
     fn step(&mut self, step: &Step, database: &Database) {
+        let now = self.now();
         let applied = |content: &Content| {
             let mut content = content.clone();
-            step.apply(&mut content, START_MS);
+            step.apply(&mut content, now);
             content
         };
         let syncs = self.syncs_struck();
@@ -350,14 +366,14 @@ impl Run<'_> {
             Ok(()) => {
                 self.possible = self.possible.iter().map(applied).collect();
                 self.since_durable.extend(self.possible.iter().cloned());
-                if step.makes_durable(self.options.durability) {
+                if step.makes_durable(self.durability) {
                     self.since_durable.clone_from(&self.possible);
                 }
             }
             Err(error) => {
                 self.judge(error);
                 if !self.poisoned {
-                    self.possible.extend(self.possible.iter().map(applied).collect::<Vec<_>>());
+                    self.possible = self.possible.iter().flat_map(|content| step.possible(content, now)).collect();
                 }
             }
         }
@@ -397,7 +413,7 @@ impl Run<'_> {
             if twice {
                 self.heal();
                 // What could not be written for want of room is not given up.
-                if database.close().is_ok() && !self.trial.may_poison(&self.disk.strikes(), self.options.durability) {
+                if database.close().is_ok() && !self.trial.may_poison(&self.disk.strikes(), self.durability) {
                     closed = Ok(());
                 }
             }
@@ -408,17 +424,18 @@ impl Run<'_> {
     }
 }
 
-/// All that can be seen, by family, as far as the disk lets it be seen.
-fn seen(database: &Database) -> Result<BTreeMap<String, Model>, Error> {
+/// As `workload::seen`, as far as the disk lets it be seen.
+fn try_seen(database: &Database) -> Result<Seen, Error> {
     let snapshot = database.snapshot()?;
-    let mut all = BTreeMap::new();
+    let mut seen = Seen { families: BTreeMap::new(), settings: BTreeMap::from([(None, database.settings(None)?)]) };
     for name in database.families()? {
         let family = database.family(&name)?.expect("it is listed");
         let mut cursor = snapshot.cursor(&family, Range::default(), false)?;
         let mut rows = Rows::default();
         cursor.fetch(Columns::Both, usize::MAX / 2, usize::MAX / 2, true, &mut rows)?;
-        let model = (0..rows.len()).map(|row| (rows.key(row).to_vec(), rows.value(row).to_vec()));
-        all.insert(name, model.collect());
+        let records = (0..rows.len()).map(|row| (rows.key(row).to_vec(), rows.value(row).to_vec()));
+        seen.families.insert(name.clone(), records.collect());
+        seen.settings.insert(Some(name.clone()), database.settings(Some(&name))?);
     }
-    Ok(all)
+    Ok(seen)
 }
