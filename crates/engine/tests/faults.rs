@@ -118,10 +118,12 @@ fn a_full_disk_is_survived_without_reopening() {
 /// the attempt cuts short what is written there.
 #[test]
 fn a_segment_that_could_not_be_made_takes_nothing_with_it() {
-    let operations = [Operation::Open, Operation::Length, Operation::SetLength, Operation::Write, Operation::Rename];
-    for (durability, error) in [Durability::Group, Durability::Sync].into_iter().flat_map(|one| [(one, ENOSPC), (one, EIO)])
+    let preparing = [Operation::Open, Operation::Length, Operation::SetLength, Operation::Write, Operation::Rename];
+    let operations = [&preparing[..], &[Operation::Sync, Operation::SyncDirectory]].concat();
+    for (durability, error) in
+        [Durability::Group, Durability::Sync].into_iter().flat_map(|one| [(one, ENOSPC), (one, EIO)])
     {
-        for operation in operations {
+        for &operation in &operations {
             let disk = MemoryDisk::new();
             let now = Arc::new(AtomicU64::new(START_MS));
             let options = options(durability, &now);
@@ -135,6 +137,11 @@ fn a_segment_that_could_not_be_made_takes_nothing_with_it() {
                 let failed = database.checkpoint();
                 let what = format!("{durability:?}, {operation:?}, error {error}, round {round}: {failed:?}");
                 disk.heal();
+                if failed.is_err() && matches!(operation, Operation::Sync | Operation::SyncDirectory) {
+                    let refused = family.put(&[round, 1], b"after", None);
+                    assert!(matches!(refused, Err(Error::Poisoned { .. })), "{what}: {refused:?}");
+                    break;
+                }
                 family.put(&[round, 1], b"after", None).unwrap_or_else(|error| panic!("{what}: {error}"));
                 database.sync().expect("a sync");
                 let expected = common::content(&database, &family);

@@ -114,7 +114,9 @@ impl MemoryDisk {
 
     /// The next `count` operations of one kind fail; `u64::MAX` for all until `heal`.
     pub fn fail_next(&self, operation: Operation, count: u64, fault: Fault) {
-        let Some(at) = Operation::ALL.iter().position(|known| *known == operation) else { unreachable!("all are there") };
+        let Some(at) = Operation::ALL.iter().position(|known| *known == operation) else {
+            unreachable!("all are there")
+        };
         self.plan(Plan { after: 0, operations: &Operation::ALL[at..=at], count, fault });
     }
 

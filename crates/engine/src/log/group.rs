@@ -15,9 +15,10 @@ use crate::{Durability, Error, Result};
 
 /// The write-ahead log. All methods may be called from any thread.
 ///
-/// A failed sync, or a failed write for any reason but a full disk, poisons it: the caller that led gets `Error::Io`,
-/// all others and all later writes `Error::Poisoned`. When the disk is full nothing is lost: appends are refused with
-/// `Error::Io` until what was appended before could be written, which each later append, wait and flush tries again.
+/// A failed sync, or a failed write of a block for any reason but a full disk, poisons it: the caller that led gets
+/// `Error::Io`, all others and all later writes `Error::Poisoned`. When the disk is full, or no new segment can be made,
+/// nothing is lost: appends are refused with `Error::Io` until what was appended before could be written, which each
+/// later append, wait and flush tries again.
 ///
 /// Dropping it without `close` writes nothing more, as if the process had been killed.
 #[derive(Debug)]
@@ -227,7 +228,7 @@ impl Log {
     }
 
     /// Writes and syncs all, stops the thread and refuses later writes with `Error::Closed`. Closing again does nothing.
-    /// When the disk is full the log stays open, so that closing can be tried again.
+    /// When the disk is full the log stays open, `is_stalled` says so, and closing can be tried again.
     pub fn close(&self) -> Result<()> {
         let writes = match &self.shared.tail.lock().refusal {
             Some(Refusal::Closed) => return Ok(()),
@@ -245,6 +246,11 @@ impl Log {
             remove_file(&*self.shared.disk, spare)?;
         }
         result
+    }
+
+    /// Something that was appended waits for room on the disk.
+    pub fn is_stalled(&self) -> bool {
+        self.shared.tail.lock().stalled
     }
 
     fn stop_thread(&self) {
@@ -380,7 +386,7 @@ impl Shared {
                 }
                 Ok(writer.segment())
             }
-            Err(Failure::Full(error)) => {
+            Err(Failure::Refused(error)) => {
                 self.tail.lock().stalled = writer.has_pending();
                 Err(error)
             }

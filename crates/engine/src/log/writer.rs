@@ -96,8 +96,8 @@ struct Current {
 /// What a failed step means for the log.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No room on the disk; nothing is lost, and it may be tried again.
-    Full(Error),
+    /// No room on the disk, or no new segment; nothing is lost, and it may be tried again.
+    Refused(Error),
     /// What is on disk is uncertain.
     Fatal(Error),
 }
@@ -106,7 +106,7 @@ impl Failure {
     fn writing(error: io::Error, operation: &'static str, path: &std::path::Path) -> Failure {
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let error = Error::io(operation, path)(error);
-        if full { Failure::Full(error) } else { Failure::Fatal(error) }
+        if full { Failure::Refused(error) } else { Failure::Fatal(error) }
     }
 }
 
@@ -247,9 +247,17 @@ impl Writer {
             previous_end: current.end,
         };
         let path = self.disk.root().join(segments::file_name(header.segment));
+        let fatal = |operation| {
+            let path = &path;
+            move |error| Failure::Fatal(Error::io(operation, path)(error))
+        };
         let spare = self.progress.files.lock().spare.take();
-        let (file, length_bytes) =
-            segments::create(&*self.disk, &header, spare).map_err(|error| Failure::writing(error, "create", &path))?;
+        let (file, length_bytes) = segments::prepare(&*self.disk, &header, spare).or_else(|error| {
+            // The log goes on in the present segment, which the header of the new one says has ended.
+            segments::discard(&*self.disk, header.segment, spare).map_err(fatal("remove"))?;
+            Err(Failure::Refused(Error::io("create", &path)(error)))
+        })?;
+        segments::sync(&*self.disk, &*file).map_err(fatal("create"))?;
         self.add_segment(header.segment, SEGMENT_HEADER_BYTES);
         self.go_on_in(file, header.segment, length_bytes);
         Ok(())
@@ -292,7 +300,7 @@ impl Current {
             Ok(()) => self.filled = self.end + length,
             Err(error) => match Failure::writing(error, "write ahead in", &self.path) {
                 // The block itself did fit.
-                Failure::Full(_) => self.filled = self.end,
+                Failure::Refused(_) => self.filled = self.end,
                 fatal => return Err(fatal),
             },
         }

@@ -166,7 +166,13 @@ fn episodes(workload: &Workload, durability: Durability, wanted: u64) -> Vec<Epi
         database.close().expect("closes");
         let operations = disk.operations();
         done += operations;
-        episodes.push(Episode { image, content: std::mem::replace(&mut content, after), now: begun, steps, operations });
+        episodes.push(Episode {
+            image,
+            content: std::mem::replace(&mut content, after),
+            now: begun,
+            steps,
+            operations,
+        });
         // Every other time the next episode finds a log to be replayed.
         if episodes.len() % 2 == 1 {
             disk = killed;
@@ -277,7 +283,7 @@ impl Run<'_> {
                     self.since_durable.clone_from(&self.possible);
                     return database;
                 }
-                Err(_) if self.healed => self.fail("it does not open although the disk is well"),
+                Err(error) if self.healed => self.fail(&format!("it does not open although the disk is well: {error}")),
                 Err(error) => self.judge(&error),
             }
         }
