@@ -15,7 +15,8 @@ from pathlib import Path
 # What a run of `make test` has to try at least.
 WANTED = {
     "power-cut images": 15_000,
-    "injected faults": 5_000,
+    "injected faults": 60_000,
+    "pairs of settings": 10_000,
     "schedules": 20_000,
 }
 

@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "faults/capacity.rs"]
+mod capacity;
 #[path = "faults/sweep.rs"]
 mod sweep;
 #[path = "common/workload.rs"]
@@ -12,7 +14,7 @@ mod workload;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use common::{Model, Random, assert_sound};
+use common::{Model, assert_sound, noise};
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation};
 use lyredb_engine::{Database, Durability, Error};
 use sweep::sweep;
@@ -178,12 +180,6 @@ fn families_stay_as_they_are_on_a_full_disk() {
     }
     family.put(b"key", b"again", None).expect("a put");
     database.drop_family("one").expect("there is room again");
-}
-
-/// Bytes that no codec makes shorter.
-fn noise(length: u64, seed: u64) -> Vec<u8> {
-    let mut random = Random(seed);
-    (0..length).map(|_| random.next() as u8).collect()
 }
 
 /// Makes a checkpoint or a compaction fail at each of its writes; the next one has to make up for it.

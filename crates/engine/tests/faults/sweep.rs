@@ -39,8 +39,6 @@ const KINDS: [Kind; 6] =
 /// One of many faults: what happens from an operation on, until when, and how the episode ends.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
-    kind: Kind,
-    lasting: bool,
     plan: Plan,
     /// So many steps fail before the disk is well again.
     patience: u64,
@@ -78,7 +76,7 @@ impl Trial {
         };
         let plan = Plan { after, operations, count: if lasting { u64::MAX } else { 1 }, fault };
         let ending = [Ending::Close, Ending::Kill, Ending::CloseTwice][random.below(3) as usize];
-        Trial { kind, lasting, plan, patience: 1 + random.below(4), ending }
+        Trial { plan, patience: 1 + random.below(4), ending }
     }
 
     /// Whether an error may come of it.
