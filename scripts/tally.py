@@ -16,7 +16,8 @@ from pathlib import Path
 WANTED = {
     "power-cut images": 100_000,
     "crashes during recovery": 50_000,
-    "injected faults": 5_000,
+    "injected faults": 60_000,
+    "pairs of settings": 10_000,
     "schedules": 20_000,
     "records written over in churn": 500_000,
     "kill -9 rounds": 600,

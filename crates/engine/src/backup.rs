@@ -51,7 +51,8 @@ fn copy(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<(
     while done < total {
         let count = read_fully(&*source, &mut buffer, done).map_err(Error::io("read", core.pages.path()))?;
         if count == 0 {
-            break;
+            let ends = std::io::ErrorKind::UnexpectedEof.into();
+            return Err(Error::io("read", core.pages.path())(ends));
         }
         file.write_at(&buffer[..count], done).map_err(io("write"))?;
         done += count as u64;

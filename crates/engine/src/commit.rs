@@ -205,7 +205,9 @@ impl Core {
             }
         }
         if let Some(check) = check {
-            self.validate(check, &families, &plans, &guard)?;
+            let valid = self.validate(check, &families, &plans, &guard);
+            // Against a commit that a failure has stopped for good it is in vain to try again.
+            valid.map_err(|conflict| self.log.refused().unwrap_or(conflict))?;
         }
         if batch.is_empty() {
             return Ok(0);

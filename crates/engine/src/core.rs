@@ -105,14 +105,25 @@ impl Core {
     }
 
     /// The newest version of everything is durable, the pages are written, the memory is given back.
+    ///
+    /// When the disk is full, what the log could not write waits for the next attempt to close; so long nobody else may
+    /// open the database.
     pub fn close(&self) -> Result<()> {
-        {
+        let mut lock = self.lock.lock();
+        let was_closed = {
             // Who changes the families looks under this lock whether it is closed, so none comes once we have seen all.
             let _catalogue = self.catalogue.lock();
-            if self.closed.swap(true, Ordering::AcqRel) {
-                return Ok(());
-            }
+            self.closed.swap(true, Ordering::AcqRel)
+        };
+        let written = if was_closed { Ok(()) } else { self.close_trees() };
+        let closed = if lock.is_some() { self.log.close() } else { Ok(()) };
+        if !self.log.is_stalled() {
+            *lock = None;
         }
+        written.and(closed)
+    }
+
+    fn close_trees(&self) -> Result<()> {
         self.maintenance.stop();
         let families = self.all_families();
         for family in &families {
@@ -122,14 +133,12 @@ impl Core {
         }
         let written =
             if self.read_only { Ok(()) } else { self.checkpoint_if_changed().and_then(|()| self.tidy_at_close()) };
-        let closed = self.log.close();
         let guard = epoch::pin();
         for family in families {
             family.tree.clear(&guard);
         }
         guard.flush();
-        *self.lock.lock() = None;
-        written.and(closed)
+        written
     }
 }
 

@@ -291,6 +291,9 @@ impl Database {
     }
 
     /// Waits for writers, writes all to disk and frees the memory. Later calls on any handle get `Error::Closed`.
+    ///
+    /// Where a full disk has no room for commits that were acknowledged already, it gets `Error::Io` and keeps them, and
+    /// the lock, until it is called again or the last handle goes.
     pub fn close(&self) -> Result<()> {
         self.core.close()
     }

@@ -4,185 +4,38 @@
 
 mod common;
 
+#[path = "faults/capacity.rs"]
+mod capacity;
+#[path = "faults/sweep.rs"]
+mod sweep;
 #[path = "common/workload.rs"]
 mod workload;
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use common::{Model, Random, assert_sound, scaled, tally};
+use common::{Model, assert_sound, noise};
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation};
 use lyredb_engine::{Database, Durability, Error};
-use workload::{Content, Mix, START_MS, Step, options, options_with, seen, steps};
+use sweep::sweep;
+use workload::{START_MS, options, seen};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-fn everything() -> Mix {
-    Mix {
-        puts: 30,
-        deletes: 10,
-        batches: 15,
-        transactions: 10,
-        ranges: 3,
-        families: 8,
-        syncs: 4,
-        checkpoints: 6,
-        compactions: 2,
-        reopenings: 2,
-        long_values: true,
-        ..Mix::default()
-    }
-}
-
-/// Runs the steps on a disk of which the `nth` operation fails, heals it, reopens, and compares. Returns whether the
-/// fault struck.
-fn fail_at(steps: &[Step], durability: Durability, nth: u64, fault: Fault, seed: u64) -> bool {
-    let disk = MemoryDisk::new();
-    let now = Arc::new(AtomicU64::new(START_MS));
-    let open = |given: &[_]| Database::open_on(Arc::new(disk.clone()), options_with(given, durability, &now));
-    let mut database = open(&[]).expect("the disk is still well");
-    disk.fail_at(nth, fault);
-    let strikes = disk.operations() + nth;
-    let what = || format!("{durability:?}, seed {seed}, {fault:?} at operation {nth}");
-    // Contents that are possible, each with what of it is durable at least.
-    let mut possible = vec![Content::new()];
-    let mut since_durable = possible.clone();
-    let mut failures = 0;
-    for step in steps {
-        // What an earlier failure kept from being made cannot be worked with.
-        if !possible.iter().all(|content| step.makes_sense(content)) {
-            continue;
-        }
-        let result = match step {
-            Step::Reopen(given) => {
-                let closed = database.close();
-                match open(given) {
-                    Ok(opened) => {
-                        database = opened;
-                        closed
-                    }
-                    Err(error) => {
-                        // The next attempt finds the disk well.
-                        database = open(given).unwrap_or_else(|error| panic!("{}: {error}", what()));
-                        Err(error)
-                    }
-                }
-            }
-            Step::Advance(_) => Ok(()),
-            step => step.run(&database),
-        };
-        match result {
-            Ok(()) => {
-                possible.iter_mut().for_each(|content| step.apply(content, START_MS));
-                since_durable.extend(possible.iter().cloned());
-                if step.makes_durable(durability) {
-                    since_durable = possible.clone();
-                }
-            }
-            Err(error) => {
-                failures += 1;
-                let injected = |source: &std::io::Error| match fault {
-                    Fault::Raw(number) => source.raw_os_error() == Some(number),
-                    Fault::Kind(kind) => source.kind() == kind,
-                };
-                match &error {
-                    Error::Io { source, .. } => assert!(injected(source), "{}: {error}", what()),
-                    Error::Poisoned { .. } => {}
-                    other => panic!("{}: {step:?} ended with {other:?}", what()),
-                }
-                if let Step::Reopen(given) = step {
-                    // It was opened without having been closed well.
-                    possible.append(&mut since_durable);
-                    possible.iter_mut().for_each(|content| content.reopen(given));
-                } else {
-                    possible = possible.iter().flat_map(|content| step.possible(content, START_MS)).collect();
-                }
-                // What can be seen now is what is there, unless the failed step waits to be seen.
-                let found = seen(&database);
-                let as_seen: Vec<Content> =
-                    possible.iter().filter(|content| content.is_seen(&found, START_MS)).cloned().collect();
-                assert!(!as_seen.is_empty(), "{}: {step:?} changed something else", what());
-                let poisoned = matches!(database.sync(), Err(Error::Poisoned { .. }));
-                if !poisoned {
-                    possible = as_seen;
-                }
-                possible.dedup();
-                since_durable.extend(possible.iter().cloned());
-                if poisoned {
-                    break;
-                }
-            }
-        }
-    }
-    let struck = disk.operations() >= strikes;
-    disk.heal();
-    drop(database.close());
-    drop(database);
-    let again = open(&[]).unwrap_or_else(|error| panic!("{}: it does not open again: {error}", what()));
-    let found = seen(&again);
-    let mut possible = since_durable.into_iter().chain(possible);
-    let known = possible.any(|mut content| {
-        content.reopen(&[]);
-        content.is_seen(&found, START_MS)
-    });
-    assert!(known, "{}: after {failures} failures something is missing, or too much is there", what());
-    assert_sound(&again);
-    again.default_family().put(b"still", b"works", None).expect("a put");
-    again.close().expect("closes");
-    struck
-}
-
-/// What checkpoints have to cope with above all.
-fn much_to_move() -> Mix {
-    Mix {
-        puts: 15,
-        batches: 25,
-        deletes: 10,
-        families: 20,
-        checkpoints: 15,
-        compactions: 12,
-        reopenings: 3,
-        long_values: true,
-        ..Mix::default()
-    }
-}
-
-fn fail_everywhere(fault: Fault, durability: Durability) {
-    let mut faults = 0;
-    for seed in 0..scaled(2) {
-        for mix in [everything(), much_to_move()] {
-            let steps = steps(&mix, 40, 100, seed);
-            let mut nth = 1;
-            while fail_at(&steps, durability, nth, fault, seed) {
-                nth += 1;
-                assert!(nth < 20_000, "the steps do not end");
-            }
-            faults += nth - 1;
-        }
-    }
-    tally("injected faults", faults);
-    assert!(faults > 100, "the fault struck {faults} times only");
+#[test]
+fn faults_at_all_operations_of_workloads_with_sync() {
+    sweep(Durability::Sync);
 }
 
 #[test]
-fn input_output_errors() {
-    for durability in [Durability::Sync, Durability::Group, Durability::Async] {
-        fail_everywhere(Fault::Raw(EIO), durability);
-    }
+fn faults_at_all_operations_of_workloads_with_group() {
+    sweep(Durability::Group);
 }
 
 #[test]
-fn a_full_disk() {
-    for durability in [Durability::Sync, Durability::Group, Durability::Async] {
-        fail_everywhere(Fault::Raw(ENOSPC), durability);
-    }
-}
-
-#[test]
-fn refused_permission() {
-    fail_everywhere(Fault::Kind(ErrorKind::PermissionDenied), Durability::Sync);
+fn faults_at_all_operations_of_workloads_with_async() {
+    sweep(Durability::Async);
 }
 
 /// A failed sync is never taken for a success later on, and nothing is written after it.
@@ -263,6 +116,44 @@ fn a_full_disk_is_survived_without_reopening() {
     }
 }
 
+/// Where the next segment of the log could not be made the log goes on in the present one, and nothing that is left of
+/// the attempt cuts short what is written there.
+#[test]
+fn a_segment_that_could_not_be_made_takes_nothing_with_it() {
+    let preparing = [Operation::Open, Operation::Length, Operation::SetLength, Operation::Write, Operation::Rename];
+    let operations = [&preparing[..], &[Operation::Sync, Operation::SyncDirectory]].concat();
+    for (durability, error) in
+        [Durability::Group, Durability::Sync].into_iter().flat_map(|one| [(one, ENOSPC), (one, EIO)])
+    {
+        for &operation in &operations {
+            let disk = MemoryDisk::new();
+            let now = Arc::new(AtomicU64::new(START_MS));
+            let options = options(durability, &now);
+            let database = common::open(&disk, &options);
+            let family = database.default_family();
+            // With "sync" the second of these finds a segment to be used again.
+            for round in 0..3u8 {
+                family.put(&[round], b"before", None).expect("a put");
+                database.sync().expect("a sync");
+                disk.fail_next(operation, 1, Fault::ShortWrite(255, error));
+                let failed = database.checkpoint();
+                let what = format!("{durability:?}, {operation:?}, error {error}, round {round}: {failed:?}");
+                disk.heal();
+                if failed.is_err() && matches!(operation, Operation::Sync | Operation::SyncDirectory) {
+                    let refused = family.put(&[round, 1], b"after", None);
+                    assert!(matches!(refused, Err(Error::Poisoned { .. })), "{what}: {refused:?}");
+                    break;
+                }
+                family.put(&[round, 1], b"after", None).unwrap_or_else(|error| panic!("{what}: {error}"));
+                database.sync().expect("a sync");
+                let expected = common::content(&database, &family);
+                let killed = common::open(&disk.image(), &options);
+                assert!(common::content(&killed, &killed.default_family()) == expected, "{what}");
+            }
+        }
+    }
+}
+
 /// What could not be logged has not happened.
 #[test]
 fn families_stay_as_they_are_on_a_full_disk() {
@@ -289,12 +180,6 @@ fn families_stay_as_they_are_on_a_full_disk() {
     }
     family.put(b"key", b"again", None).expect("a put");
     database.drop_family("one").expect("there is room again");
-}
-
-/// Bytes that no codec makes shorter.
-fn noise(length: u64, seed: u64) -> Vec<u8> {
-    let mut random = Random(seed);
-    (0..length).map(|_| random.next() as u8).collect()
 }
 
 /// Makes a checkpoint or a compaction fail at each of its writes; the next one has to make up for it.

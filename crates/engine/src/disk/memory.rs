@@ -3,41 +3,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::faults::{Fault, Faults, Operation, Plan, Strike};
 use super::{Disk, File, LockGuard, OpenMode};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 
-/// What a [`MemoryDisk`] was asked to do, as its faults see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    Open,
-    List,
-    Remove,
-    Rename,
-    SyncDirectory,
-    Lock,
-    Read,
-    Write,
-    Sync,
-    SetLength,
-    Length,
-}
-
-/// The error that a faulty operation ends with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Kind(io::ErrorKind),
-    /// An error number of the operating system's.
-    Raw(i32),
-}
-
-impl Fault {
-    fn error(self) -> io::Error {
-        match self {
-            Fault::Kind(kind) => io::Error::new(kind, "injected fault"),
-            Fault::Raw(number) => io::Error::from_raw_os_error(number),
-        }
-    }
-}
+/// The disk has room for so many of these.
+const BLOCK_BYTES: usize = 4096;
 
 /// Files in memory, for tests. A clone is a second handle onto the same files, locks and faults.
 #[derive(Clone, Debug)]
@@ -48,26 +19,71 @@ pub struct MemoryDisk {
 
 #[derive(Debug, Default)]
 struct State {
-    files: HashMap<String, Arc<Mutex<Vec<u8>>>>,
+    files: HashMap<String, Arc<Mutex<Content>>>,
     /// Holders of a lock: `usize::MAX` is one that excludes all others.
     locks: HashMap<String, usize>,
-    operations: u64,
-    planned: HashMap<u64, Fault>,
-    /// Operation, how many more of them fail, and how.
-    failing: Vec<(Operation, u64, Fault)>,
+    faults: Faults,
+    /// Blocks that the files may take together; `None` for as many as they like.
+    capacity: Option<usize>,
+    used: usize,
+}
+
+/// A file's bytes, and which of its blocks take room: what was never written does not.
+#[derive(Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    taken: Vec<bool>,
+}
+
+impl Content {
+    fn blocks(&self) -> usize {
+        self.taken.iter().filter(|&&taken| taken).count()
+    }
+
+    fn set_len(&mut self, length: usize) {
+        self.bytes.resize(length, 0);
+        self.taken.resize(length.div_ceil(BLOCK_BYTES), false);
+    }
+
+    /// Writes up to the first block for which there is no `room`; how many bytes, and how many blocks that took.
+    fn write(&mut self, source: &[u8], start: usize, room: usize) -> (usize, usize) {
+        let (mut end, mut new) = (start + source.len(), 0);
+        for block in start / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES) {
+            if self.taken.get(block) != Some(&true) {
+                if new == room {
+                    end = (block * BLOCK_BYTES).max(start);
+                    break;
+                }
+                new += 1;
+            }
+        }
+        if end > start {
+            if self.bytes.len() < end {
+                self.set_len(end);
+            }
+            self.bytes[start..end].copy_from_slice(&source[..end - start]);
+            self.taken[start / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES)].fill(true);
+        }
+        (end - start, new)
+    }
 }
 
 impl State {
-    fn step(&mut self, operation: Operation) -> io::Result<()> {
-        self.operations += 1;
-        if let Some(fault) = self.planned.remove(&self.operations) {
-            return Err(fault.error());
-        }
-        if let Some(entry) = self.failing.iter_mut().find(|entry| entry.0 == operation && entry.1 > 0) {
-            entry.1 -= 1;
-            return Err(entry.2.error());
-        }
-        Ok(())
+    /// For an operation on the folder.
+    fn step(&mut self, operation: Operation, name: &str) -> io::Result<()> {
+        self.faults.step(operation, name, 0).and_then(Fault::error).map_or(Ok(()), Err)
+    }
+
+    /// As much as there is room for; `Err` when that is not all.
+    fn store(&mut self, content: &mut Content, source: &[u8], offset: u64) -> io::Result<()> {
+        let room = self.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(self.used));
+        let (written, new) = content.write(source, offset as usize, room);
+        self.used += new;
+        if written < source.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn free(&mut self, file: &Mutex<Content>) {
+        self.used -= file.lock().blocks();
     }
 }
 
@@ -84,26 +100,45 @@ impl MemoryDisk {
 
     /// Operations of all kinds so far.
     pub fn operations(&self) -> u64 {
-        self.state.lock().operations
+        self.state.lock().faults.operations
+    }
+
+    pub fn plan(&self, plan: Plan) {
+        self.state.lock().faults.add(plan);
     }
 
     /// The `nth` operation from now on, 1 being the next, fails; a write that fails has written half its bytes.
     pub fn fail_at(&self, nth: u64, fault: Fault) {
-        let mut state = self.state.lock();
-        let at = state.operations + nth;
-        state.planned.insert(at, fault);
+        self.plan(Plan { after: nth - 1, operations: Operation::ALL, count: 1, fault });
     }
 
     /// The next `count` operations of one kind fail; `u64::MAX` for all until `heal`.
     pub fn fail_next(&self, operation: Operation, count: u64, fault: Fault) {
-        self.state.lock().failing.push((operation, count, fault));
+        let Some(at) = Operation::ALL.iter().position(|known| *known == operation) else {
+            unreachable!("all are there")
+        };
+        self.plan(Plan { after: 0, operations: &Operation::ALL[at..=at], count, fault });
+    }
+
+    /// What faults have struck so far.
+    pub fn strikes(&self) -> Vec<Strike> {
+        self.state.lock().faults.strikes.clone()
     }
 
     /// Takes back all faults that are still to come.
     pub fn heal(&self) {
-        let mut state = self.state.lock();
-        state.planned.clear();
-        state.failing.clear();
+        self.state.lock().faults.heal();
+    }
+
+    /// How many bytes the files may take together, in blocks of 4 KiB; `None`, as at first, for as many as they like.
+    /// A block takes room from its first write on, until the file is cut before it or removed.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state.lock().capacity = bytes.map(|bytes| bytes as usize / BLOCK_BYTES);
+    }
+
+    /// How many bytes the files take, in whole blocks.
+    pub fn used_bytes(&self) -> u64 {
+        (self.state.lock().used * BLOCK_BYTES) as u64
     }
 
     /// A copy of the files as they are now, with no locks and no faults: what is found after the process was killed.
@@ -111,21 +146,25 @@ impl MemoryDisk {
         let copy = MemoryDisk::new();
         let files = self.state.lock().files.clone();
         for (name, bytes) in files {
-            copy.put(&name, bytes.lock().clone());
+            copy.put(&name, bytes.lock().bytes.clone());
         }
         copy
     }
 
     pub fn get(&self, name: &str) -> Option<Vec<u8>> {
         let file = self.state.lock().files.get(name).cloned()?;
-        let bytes = file.lock().clone();
+        let bytes = file.lock().bytes.clone();
         Some(bytes)
     }
 
     /// Makes or replaces a file; handles that are open see the new bytes.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        let file = self.state.lock().files.entry(name.to_owned()).or_default().clone();
-        *file.lock() = bytes;
+        let mut state = self.state.lock();
+        let file = state.files.entry(name.to_owned()).or_default().clone();
+        state.free(&file);
+        let taken = vec![true; bytes.len().div_ceil(BLOCK_BYTES)];
+        state.used += taken.len();
+        *file.lock() = Content { bytes, taken };
     }
 }
 
@@ -136,42 +175,47 @@ impl Disk for MemoryDisk {
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = self.state.lock();
-        state.step(Operation::Open)?;
-        let bytes = match state.files.get(name) {
-            Some(bytes) => bytes.clone(),
+        state.step(Operation::Open, name)?;
+        let content = match state.files.get(name) {
+            Some(content) => content.clone(),
             None if mode == OpenMode::Create => state.files.entry(name.to_owned()).or_default().clone(),
             None => return Err(io::ErrorKind::NotFound.into()),
         };
-        Ok(Arc::new(MemoryFile { state: self.state.clone(), bytes, writable: mode != OpenMode::Read }))
+        let writable = mode != OpenMode::Read;
+        Ok(Arc::new(MemoryFile { state: self.state.clone(), name: name.to_owned(), content, writable }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut state = self.state.lock();
-        state.step(Operation::List)?;
+        state.step(Operation::List, "")?;
         Ok(state.files.keys().cloned().collect())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.step(Operation::Remove)?;
-        state.files.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        state.step(Operation::Remove, name)?;
+        let removed = state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.free(&removed);
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.step(Operation::Rename)?;
-        let bytes = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        state.files.insert(to.to_owned(), bytes);
+        state.step(Operation::Rename, from)?;
+        let content = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(replaced) = state.files.insert(to.to_owned(), content) {
+            state.free(&replaced);
+        }
         Ok(())
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.state.lock().step(Operation::SyncDirectory)
+        self.state.lock().step(Operation::SyncDirectory, "")
     }
 
     fn lock(&self, name: &str, exclusive: bool) -> io::Result<Option<LockGuard>> {
         let mut state = self.state.lock();
-        state.step(Operation::Lock)?;
+        state.step(Operation::Lock, name)?;
         state.files.entry(name.to_owned()).or_default();
         let holders = state.locks.entry(name.to_owned()).or_insert(0);
         match (*holders, exclusive) {
@@ -199,62 +243,71 @@ impl Drop for MemoryLock {
 #[derive(Debug)]
 struct MemoryFile {
     state: Arc<Mutex<State>>,
-    bytes: Arc<Mutex<Vec<u8>>>,
+    /// When it was opened.
+    name: String,
+    content: Arc<Mutex<Content>>,
     writable: bool,
 }
 
 impl MemoryFile {
-    fn step_writing(&self, operation: Operation) -> io::Result<()> {
-        if !self.writable {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        self.state.lock().step(operation)
+    fn step(&self, operation: Operation, offset: u64) -> (MutexGuard<'_, State>, Option<Fault>) {
+        let mut state = self.state.lock();
+        let fault = state.faults.step(operation, &self.name, offset);
+        (state, fault)
     }
 
-    fn store(&self, source: &[u8], offset: u64) {
-        let mut bytes = self.bytes.lock();
-        let start = offset as usize;
-        let end = start + source.len();
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
-        bytes[start..end].copy_from_slice(source);
+    fn check_writable(&self) -> io::Result<()> {
+        if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
 }
 
 impl File for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.state.lock().step(Operation::Read)?;
-        let bytes = self.bytes.lock();
+        let (state, fault) = self.step(Operation::Read, offset);
+        drop(state);
+        if let Some(error) = fault.and_then(Fault::error) {
+            return Err(error);
+        }
+        let bytes = &self.content.lock().bytes;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let count = buffer.len().min(bytes.len() - start);
+        let there = buffer.len().min(bytes.len() - start);
+        let count = fault.map_or(there, |fault| fault.arrived(there));
         buffer[..count].copy_from_slice(&bytes[start..start + count]);
         Ok(count)
     }
 
     fn write_at(&self, source: &[u8], offset: u64) -> io::Result<()> {
-        if let Err(error) = self.step_writing(Operation::Write) {
-            if self.writable {
-                self.store(&source[..source.len() / 2], offset);
-            }
-            return Err(error);
-        }
-        self.store(source, offset);
-        Ok(())
+        self.check_writable()?;
+        let (mut state, fault) = self.step(Operation::Write, offset);
+        let mut content = self.content.lock();
+        let Some((fault, error)) = fault.and_then(|fault| Some((fault, fault.error()?))) else {
+            return state.store(&mut content, source, offset);
+        };
+        state.store(&mut content, &source[..fault.written(source.len())], offset)?;
+        Err(error)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.state.lock().step(Operation::Sync)
+        self.step(Operation::Sync, 0).1.and_then(Fault::error).map_or(Ok(()), Err)
     }
 
     fn set_len(&self, length_bytes: u64) -> io::Result<()> {
-        self.step_writing(Operation::SetLength)?;
-        self.bytes.lock().resize(length_bytes as usize, 0);
+        self.check_writable()?;
+        let (mut state, fault) = self.step(Operation::SetLength, length_bytes);
+        if let Some(error) = fault.and_then(Fault::error) {
+            return Err(error);
+        }
+        let mut content = self.content.lock();
+        state.used -= content.blocks();
+        content.set_len(length_bytes as usize);
+        state.used += content.blocks();
         Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.state.lock().step(Operation::Length)?;
-        Ok(self.bytes.lock().len() as u64)
+        match self.step(Operation::Length, 0).1.and_then(Fault::error) {
+            Some(error) => Err(error),
+            None => Ok(self.content.lock().bytes.len() as u64),
+        }
     }
 }

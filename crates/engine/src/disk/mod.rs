@@ -1,5 +1,6 @@
 //! The one I/O trait: all that the engine reads and writes goes through it, so that tests can plug in faults and power cuts.
 
+mod faults;
 mod lock;
 mod memory;
 mod os;
@@ -7,7 +8,8 @@ mod os;
 mod tests;
 mod traits;
 
-pub use memory::{Fault, MemoryDisk, Operation};
+pub use faults::{Fault, Operation, Plan, Strike};
+pub use memory::MemoryDisk;
 pub use os::OsDisk;
 pub use traits::{Disk, File, LockGuard, OpenMode};
 

@@ -91,6 +91,47 @@ fn faults_strike_once_at_their_operation() {
 }
 
 #[test]
+fn short_reads_and_writes() {
+    let disk = MemoryDisk::new();
+    disk.put("a", vec![7; 256]);
+    let file = disk.open("a", OpenMode::ReadWrite).unwrap();
+    let mut buffer = [0; 256];
+    let writes: &[Operation] = &[Operation::Write];
+    disk.plan(Plan { after: 1, operations: Operation::ALL, count: u64::MAX, fault: Fault::ShortRead(64) });
+    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 256, "not yet");
+    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 64);
+    assert_eq!(read_fully(&*file, &mut buffer, 0).unwrap(), 256);
+    assert_eq!(file.read_at(&mut buffer, 256).unwrap(), 0);
+    disk.heal();
+    disk.fail_next(Operation::Read, 1, Fault::EndOfFile);
+    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 0);
+    disk.plan(Plan { after: 0, operations: writes, count: 1, fault: Fault::ShortWrite(3, 5) });
+    assert_eq!(file.write_at(&[8; 256], 0).unwrap_err().raw_os_error(), Some(5));
+    assert_eq!(disk.get("a").unwrap(), [vec![8; 3], vec![7; 253]].concat());
+    let last = disk.strikes().pop().unwrap();
+    assert_eq!((last.operation, last.name.as_str(), last.number), (Operation::Write, "a", disk.operations()));
+}
+
+#[test]
+fn a_disk_has_room_for_its_capacity() {
+    let disk = MemoryDisk::new();
+    disk.set_capacity(Some(3 * 4096));
+    let file = disk.open("a", OpenMode::Create).unwrap();
+    file.set_len(1 << 20).unwrap();
+    assert_eq!(disk.used_bytes(), 0, "what was never written takes no room");
+    assert_eq!(file.write_at(&[1; 20_000], 100).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(disk.used_bytes(), 3 * 4096);
+    assert_eq!(disk.get("a").unwrap()[100..12_288], [1; 12_188], "what fits was written");
+    file.write_at(&[2; 4096], 4096).unwrap();
+    assert!(file.write_at(&[3], 1 << 19).is_err());
+    file.set_len(5000).unwrap();
+    assert_eq!(disk.used_bytes(), 2 * 4096);
+    file.write_at(&[3], 1 << 19).unwrap();
+    disk.remove("a").unwrap();
+    assert_eq!(disk.used_bytes(), 0);
+}
+
+#[test]
 fn an_image_is_a_copy_without_locks() {
     let disk = MemoryDisk::new();
     let _lock = disk.lock("lock", true).unwrap().unwrap();

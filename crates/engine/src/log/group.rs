@@ -3,7 +3,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::background::{self, Alarm};
-use super::format::MAX_RECORD_BYTES;
+use super::format::{BLOCK_HEADER_BYTES, MAX_RECORD_BYTES, RECORD_HEADER_BYTES};
 use super::linger::Linger;
 use super::open::{self, LogOptions, Opened};
 use super::tail::{Gathered, Refusal, Tail, Ticket};
@@ -13,11 +13,16 @@ use crate::histogram::Reading;
 use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::{Durability, Error, Result};
 
+/// Places that are made beyond those that are asked for, for what comes meanwhile.
+const SPARE_BYTES: u64 = 64 << 10;
+
 /// The write-ahead log. All methods may be called from any thread.
 ///
-/// A failed sync, or a failed write for any reason but a full disk, poisons it: the caller that led gets `Error::Io`,
-/// all others and all later writes `Error::Poisoned`. When the disk is full nothing is lost: appends are refused with
-/// `Error::Io` until what was appended before could be written, which each later append, wait and flush tries again.
+/// A failed sync, or a failed write of a block for any reason but a full disk, poisons it: the caller that led gets
+/// `Error::Io`, all others and all later writes `Error::Poisoned`. When the disk is full, or no new segment can be made,
+/// nothing is lost: appends are refused with `Error::Io` until what was appended before could be written, which each
+/// later append, wait and flush tries again. With `Durability::Sync` an append is refused unless there are places on the
+/// disk for its block, so that no commit is in doubt when the disk is full.
 ///
 /// Dropping it without `close` writes nothing more, as if the process had been killed.
 #[derive(Debug)]
@@ -55,9 +60,17 @@ struct Gate {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Work {
     Write,
+    /// And makes places for blocks of so many bytes.
+    Reserve(u64),
     Sync,
     Rotate,
     Close,
+}
+
+impl Work {
+    fn syncs(self) -> bool {
+        !matches!(self, Work::Write | Work::Reserve(_))
+    }
 }
 
 impl Log {
@@ -84,6 +97,9 @@ impl Log {
 
     fn start(disk: Arc<dyn Disk>, options: &LogOptions, opened: Opened) -> Result<Log> {
         let mut tail = Tail::new(opened.last_version);
+        if let Some(free_bytes) = opened.writer.as_ref().and_then(Writer::free_bytes) {
+            tail.set_room(free_bytes);
+        }
         let progress = opened.writer.as_ref().map_or_else(Arc::default, |writer| writer.progress.clone());
         if opened.writer.is_none() {
             tail.refusal = Some(Refusal::ReadOnly);
@@ -118,7 +134,13 @@ impl Log {
             if let Some(ticket) = self.try_append(payload_parts)? {
                 return Ok(ticket);
             }
-            self.flush(false)?;
+            let length = payload_parts.iter().map(|part| part.len()).sum();
+            if self.shared.tail.lock().has_room(length) {
+                self.flush(false)?;
+            } else {
+                let bytes = (BLOCK_HEADER_BYTES + RECORD_HEADER_BYTES + length) as u64;
+                self.shared.lead_alone(Work::Reserve(bytes + SPARE_BYTES))?;
+            }
         }
     }
 
@@ -137,7 +159,7 @@ impl Log {
         if tail.refusal.is_some() {
             return Err(refusal(&tail));
         }
-        if tail.is_full() || tail.stalled || !may(tail.last_version()) {
+        if tail.is_full() || tail.stalled || !tail.has_room(length) || !may(tail.last_version()) {
             return Ok(None);
         }
         let before = tail.len_bytes();
@@ -229,7 +251,7 @@ impl Log {
     }
 
     /// Writes and syncs all, stops the thread and refuses later writes with `Error::Closed`. Closing again does nothing.
-    /// When the disk is full the log stays open, so that closing can be tried again.
+    /// When the disk is full the log stays open, `is_stalled` says so, and closing can be tried again.
     pub fn close(&self) -> Result<()> {
         let writes = match &self.shared.tail.lock().refusal {
             Some(Refusal::Closed) => return Ok(()),
@@ -247,6 +269,16 @@ impl Log {
             remove_file(&*self.shared.disk, spare)?;
         }
         result
+    }
+
+    /// Why nothing may be appended, now and later.
+    pub fn refused(&self) -> Option<Error> {
+        self.shared.refused()
+    }
+
+    /// Something that was appended waits for room on the disk.
+    pub fn is_stalled(&self) -> bool {
+        self.shared.tail.lock().stalled
     }
 
     fn stop_thread(&self) {
@@ -285,7 +317,7 @@ impl Shared {
             if self.reached(work) >= position {
                 return Ok(());
             }
-            self.check_alive()?;
+            self.refused().map_or(Ok(()), Err)?;
             if gate.flushing {
                 self.wait(&mut gate, position);
             } else {
@@ -301,7 +333,7 @@ impl Shared {
         while gate.flushing {
             self.wait(&mut gate, u64::MAX);
         }
-        self.check_alive()?;
+        self.refused().map_or(Ok(()), Err)?;
         self.lead(gate, work)
     }
 
@@ -324,8 +356,8 @@ impl Shared {
             (tail.take(), tail.position(), tail.last_version())
         };
         // Nobody may count on a flush that does not sync; who waits then is woken to look again.
-        gate.taken = if work == Work::Write { 0 } else { position };
-        gate.epoch += u64::from(work != Work::Write);
+        gate.taken = if work.syncs() { position } else { 0 };
+        gate.epoch += u64::from(work.syncs());
         drop(gate);
         let mut lead = Lead { shared: self, wake_all: true, carried_out: false, synced: None };
         let records = gathered.as_ref().map_or(0, |gathered| gathered.records);
@@ -333,7 +365,7 @@ impl Shared {
         let result = self.carry_out(gathered, work);
         lead.synced = (work == Work::Sync).then(|| (records, start.elapsed()));
         lead.carried_out = true;
-        lead.wake_all = result.is_err() || work == Work::Write;
+        lead.wake_all = result.is_err() || !work.syncs();
         drop(lead);
         result.map(|segment| (segment, last_version))
     }
@@ -364,8 +396,17 @@ impl Shared {
         let result = writer.write(gathered).and_then(|buffer| {
             match work {
                 Work::Write => {}
+                Work::Reserve(bytes) => writer.reserve(bytes)?,
                 Work::Sync => writer.sync()?,
-                Work::Rotate => writer.start_segment()?,
+                Work::Rotate => {
+                    // What comes before the new segment is there has places in it too.
+                    let waiting = {
+                        let mut tail = self.tail.lock();
+                        tail.limit_room(SPARE_BYTES);
+                        tail.len_bytes() as u64
+                    };
+                    writer.start_segment(waiting + 2 * SPARE_BYTES)?;
+                }
                 Work::Close => {
                     writer.sync()?;
                     writer.write_end_mark()?;
@@ -373,6 +414,9 @@ impl Shared {
             }
             Ok(buffer)
         });
+        if let Some(free_bytes) = writer.free_bytes() {
+            self.tail.lock().set_room(free_bytes);
+        }
         match result {
             Ok(buffer) => {
                 let mut tail = self.tail.lock();
@@ -382,7 +426,7 @@ impl Shared {
                 }
                 Ok(writer.segment())
             }
-            Err(Failure::Full(error)) => {
+            Err(Failure::Refused(error)) => {
                 self.tail.lock().stalled = writer.has_pending();
                 Err(error)
             }
@@ -410,9 +454,9 @@ impl Shared {
         tail.stalled
     }
 
-    fn check_alive(&self) -> Result<()> {
+    fn refused(&self) -> Option<Error> {
         let tail = self.tail.lock();
-        if tail.refusal.is_some() { Err(refusal(&tail)) } else { Ok(()) }
+        tail.refusal.is_some().then(|| refusal(&tail))
     }
 }
 

@@ -48,7 +48,9 @@ pub(super) fn create(disk: Arc<dyn Disk>, options: &LogOptions) -> Result<Opened
         for old in segments::list(&*disk)? {
             disk.remove(&segments::file_name(old))?;
         }
-        segments::create(&*disk, &header, None)
+        let made = segments::prepare(&*disk, &header, None)?;
+        segments::sync(&*disk, &*made.0)?;
+        Ok(made)
     };
     let (file, length_bytes) = make().map_err(Error::io("create", &path))?;
     let mut writer = Writer::new(disk, options, options.after_version);
@@ -196,7 +198,8 @@ fn resume(
         first_version: last_version + 1,
         previous_end: end.offset,
     };
-    let (file, length_bytes) = segments::create(&**disk, &header, None)?;
+    let (file, length_bytes) = segments::prepare(&**disk, &header, None)?;
+    segments::sync(&**disk, &*file)?;
     writer.add_segment(segment + 1, SEGMENT_HEADER_BYTES);
     writer.go_on_in(file, segment + 1, length_bytes);
     Ok(())
@@ -205,14 +208,17 @@ fn resume(
 /// After a failed sync the system may hold bytes as clean that never reached the disk: written again, they do.
 fn rewrite(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 20];
+    // Of a block that was cut short by less than its padding, all that counts is there.
+    let to = to.min(file.len()?);
     let mut at = from;
     while at < to {
         let length = (to - at).min(buffer.len() as u64) as usize;
         let count = read_fully(file, &mut buffer[..length], at)?;
-        file.write_at(&buffer[..count], at)?;
         if count < length {
-            break;
+            // It was longer when it was replayed.
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        file.write_at(&buffer[..count], at)?;
         at += count as u64;
     }
     Ok(())

@@ -162,15 +162,15 @@ impl SegmentReader {
             return Ok(None);
         }
         let inside = offset >= self.window_start && offset + length <= self.window_start + self.window.len() as u64;
-        if !inside && !self.load(offset, length).map_err(Error::io("read", &self.path))? {
-            return Ok(None);
+        if !inside {
+            self.load(offset, length).map_err(Error::io("read", &self.path))?;
         }
         let start = (offset - self.window_start) as usize;
         Ok(Some(&self.window[start..start + length as usize]))
     }
 
-    /// Moves the window; false when the file turns out to end before.
-    fn load(&mut self, offset: u64, length: u64) -> io::Result<bool> {
+    /// Moves the window. A file that turns out to end before its length is no torn end of the log.
+    fn load(&mut self, offset: u64, length: u64) -> io::Result<()> {
         let wanted = length.max(WINDOW_BYTES as u64).min(self.length_bytes - offset) as usize;
         self.window.clear();
         self.window_start = offset;
@@ -182,10 +182,10 @@ impl SegmentReader {
             let count = read_fully(&*self.file, &mut self.window[filled..], offset + filled as u64)?;
             self.window.truncate(filled + count);
             if count < step {
-                break;
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(self.window.len() as u64 >= length)
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::SegmentHeader;
+use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::disk::{Disk, File, OpenMode};
 
 pub(super) fn file_name(segment: u64) -> String {
@@ -24,9 +24,9 @@ pub(super) fn list(disk: &dyn Disk) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// A segment with nothing but its header, durable; with `recycled`, made of that old segment's file, whose blocks
-/// carry the old number and are therefore never taken for blocks of the new one. The file and its length in bytes.
-pub(super) fn create(
+/// A segment with nothing but its header; with `recycled`, made of that old segment's file, whose blocks carry the old
+/// number and are therefore never taken for blocks of the new one. The file and its length in bytes.
+pub(super) fn prepare(
     disk: &dyn Disk,
     header: &SegmentHeader,
     recycled: Option<u64>,
@@ -36,13 +36,29 @@ pub(super) fn create(
         disk.rename(&file_name(old), &name)?;
     }
     let file = disk.open(&name, OpenMode::Create)?;
-    if recycled.is_none() && file.len()? > 0 {
+    let mut length_bytes = file.len()?;
+    if recycled.is_none() && length_bytes > 0 {
         // What a creation that was cut short left.
         file.set_len(0)?;
+        length_bytes = 0;
     }
     file.write_at(&header.encode(), 0)?;
+    Ok((file, length_bytes.max(SEGMENT_HEADER_BYTES)))
+}
+
+/// Makes it durable, name and all.
+pub(super) fn sync(disk: &dyn Disk, file: &dyn File) -> io::Result<()> {
     file.sync()?;
-    disk.sync_directory()?;
-    let length_bytes = file.len()?;
-    Ok((file, length_bytes))
+    disk.sync_directory()
+}
+
+/// Takes back a `prepare` that failed: when this returns, nothing of the segment will ever be found.
+pub(super) fn discard(disk: &dyn Disk, segment: u64, recycled: Option<u64>) -> io::Result<()> {
+    for left in recycled.into_iter().chain([segment]) {
+        match disk.remove(&file_name(left)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    disk.sync_directory()
 }

@@ -1,9 +1,11 @@
 //! Records that were appended and are not yet on their way to the disk.
 
-use super::format::{BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES};
+use super::format::{BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES};
 
 /// Room for records that are waiting; a single record may be longer.
 pub(super) const TAIL_BOUND_BYTES: usize = 4 << 20;
+/// What blocks take beside their records: of the one being written, of the next, and of the mark at the end.
+const BLOCKS_BYTES: u64 = 3 * (BLOCK_HEADER_BYTES as u64 + BLOCK_ALIGNMENT);
 const KEPT_CAPACITY_BYTES: usize = 2 * TAIL_BOUND_BYTES;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub(super) struct Tail {
     last_version: u64,
     position: u64,
     pub refusal: Option<Refusal>,
+    /// How many bytes of records may still be appended, as there are places on the disk for their blocks; `None` where
+    /// that is not looked after.
+    room: Option<u64>,
     /// Something that was taken earlier could not be written for want of space and has to be, before more is appended.
     pub stalled: bool,
 }
@@ -50,7 +55,21 @@ pub(super) struct Gathered {
 impl Tail {
     pub(super) fn new(last_version: u64) -> Tail {
         let buffer = vec![0; BLOCK_HEADER_BYTES];
-        Tail { buffer, spare: None, records: 0, last_version, position: 0, refusal: None, stalled: false }
+        Tail { buffer, spare: None, records: 0, last_version, position: 0, room: None, refusal: None, stalled: false }
+    }
+
+    /// There are `free_bytes` places behind the blocks that were written, for those of what is in here and comes.
+    pub(super) fn set_room(&mut self, free_bytes: u64) {
+        self.room = Some(free_bytes.saturating_sub(BLOCKS_BYTES + self.len_bytes() as u64));
+    }
+
+    /// Where records go to is about to change.
+    pub(super) fn limit_room(&mut self, bytes: u64) {
+        self.room = self.room.map(|room| room.min(bytes));
+    }
+
+    pub(super) fn has_room(&self, length: usize) -> bool {
+        self.room.is_none_or(|room| room >= (RECORD_HEADER_BYTES + length) as u64)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -83,6 +102,7 @@ impl Tail {
         self.last_version += 1;
         self.records += 1;
         self.position += (RECORD_HEADER_BYTES + length) as u64;
+        self.room = self.room.map(|room| room.saturating_sub((RECORD_HEADER_BYTES + length) as u64));
         let mut header = [0; RECORD_HEADER_BYTES];
         header[..4].copy_from_slice(&(length as u32).to_le_bytes());
         header[4..].copy_from_slice(&self.last_version.to_le_bytes());

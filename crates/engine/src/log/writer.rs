@@ -17,8 +17,10 @@ use crate::{Durability, Error, Result};
 /// A segment that has grown past this is followed by another.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// Zeros are written ahead by as much as the segment is long, within these bounds: syncing a block that overwrites
-/// them has no metadata to write.
+/// them has no metadata to write, and there is room for it on the disk.
 const AHEAD_BYTES: (u64, u64) = (64 << 10, 1 << 20);
+/// When no more than this is left of them, more are written.
+const LOW_BYTES: u64 = 16 << 10;
 
 /// So much is handed to the disk at a time where nobody waits for it, so that the sync at a segment's end is a short one.
 const WRITEBACK_BYTES: u64 = 4 << 20;
@@ -96,8 +98,8 @@ struct Current {
 /// What a failed step means for the log.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No room on the disk; nothing is lost, and it may be tried again.
-    Full(Error),
+    /// No room on the disk, or no new segment; nothing is lost, and it may be tried again.
+    Refused(Error),
     /// What is on disk is uncertain.
     Fatal(Error),
 }
@@ -106,7 +108,13 @@ impl Failure {
     fn writing(error: io::Error, operation: &'static str, path: &std::path::Path) -> Failure {
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let error = Error::io(operation, path)(error);
-        if full { Failure::Full(error) } else { Failure::Fatal(error) }
+        if full { Failure::Refused(error) } else { Failure::Fatal(error) }
+    }
+
+    fn into_error(self) -> Error {
+        match self {
+            Failure::Refused(error) | Failure::Fatal(error) => error,
+        }
     }
 }
 
@@ -135,9 +143,7 @@ impl Writer {
     /// The next block follows the segment's header, which is durable.
     pub(super) fn go_on_in(&mut self, file: Arc<dyn File>, segment: u64, length_bytes: u64) {
         let path = self.disk.root().join(segments::file_name(segment));
-        let end = SEGMENT_HEADER_BYTES;
-        let filled = length_bytes;
-        self.current = Some(Current { file, path, segment, end, synced_end: end, started_end: end, filled });
+        self.current = Some(Current::new(file, path, segment, length_bytes));
     }
 
     pub(super) fn segment(&self) -> u64 {
@@ -164,7 +170,11 @@ impl Writer {
 
     fn write_block(&mut self, block: &mut Gathered) -> Result<(), Failure> {
         if self.current().end >= SEGMENT_BYTES {
-            self.start_segment()?;
+            match self.start_segment(block.bytes.len() as u64) {
+                // It has its places in the present segment.
+                Err(Failure::Refused(_)) if self.preallocate => {}
+                started => started?,
+            }
         }
         self.put(&mut block.bytes, block.records, block.first_version)?;
         self.last_version = block.last_version;
@@ -208,8 +218,12 @@ impl Writer {
         self.progress.total_bytes.fetch_add(length, Ordering::Relaxed);
         self.progress.bytes.fetch_add(length, Ordering::Relaxed);
         self.progress.blocks.fetch_add(1, Ordering::Relaxed);
-        if preallocate && current.end > current.filled {
-            current.fill_ahead()?;
+        if preallocate && records > 0 && current.end + LOW_BYTES > current.filled {
+            match current.fill_ahead(AHEAD_BYTES.0) {
+                // The block itself did fit.
+                Ok(()) | Err(Failure::Refused(_)) => {}
+                Err(fatal) => return Err(fatal),
+            }
         }
         if !preallocate && current.end - current.started_end >= WRITEBACK_BYTES {
             current.file.start_writing(current.started_end, current.end - current.started_end);
@@ -236,8 +250,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Later blocks go to a new segment. It is durable on return, and all before it.
-    pub(super) fn start_segment(&mut self) -> Result<(), Failure> {
+    /// Makes sure of places on the disk for blocks of `bytes` together.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<(), Failure> {
+        let Some(current) = self.current.as_mut() else { unreachable!("opening ends in a segment") };
+        current.fill_ahead(bytes.max(AHEAD_BYTES.0))
+    }
+
+    /// For how many bytes of blocks there are places; `None` where none are made ahead.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        let current = self.current.as_ref().filter(|_| self.preallocate)?;
+        Some(current.filled.saturating_sub(current.end))
+    }
+
+    /// Later blocks go to a new segment, where there are places for `bytes` of them if any are made ahead. It is durable
+    /// on return, and all before it.
+    pub(super) fn start_segment(&mut self, bytes: u64) -> Result<(), Failure> {
         self.sync()?;
         let current = self.current();
         let header = SegmentHeader {
@@ -247,11 +274,27 @@ impl Writer {
             previous_end: current.end,
         };
         let path = self.disk.root().join(segments::file_name(header.segment));
+        let fatal = |operation| {
+            let path = &path;
+            move |error| Failure::Fatal(Error::io(operation, path)(error))
+        };
         let spare = self.progress.files.lock().spare.take();
-        let (file, length_bytes) =
-            segments::create(&*self.disk, &header, spare).map_err(|error| Failure::writing(error, "create", &path))?;
+        let prepared = segments::prepare(&*self.disk, &header, spare).map_err(Error::io("create", &path));
+        let prepared = prepared.and_then(|(file, length_bytes)| {
+            let mut next = Current::new(file, path.clone(), header.segment, length_bytes);
+            if self.preallocate {
+                next.fill_ahead(bytes.max(AHEAD_BYTES.0)).map_err(Failure::into_error)?;
+            }
+            Ok(next)
+        });
+        let next = prepared.or_else(|error| {
+            // The log goes on in the present segment, which the header of the new one says has ended.
+            segments::discard(&*self.disk, header.segment, spare).map_err(fatal("remove"))?;
+            Err(Failure::Refused(error))
+        })?;
+        segments::sync(&*self.disk, &*next.file).map_err(fatal("create"))?;
         self.add_segment(header.segment, SEGMENT_HEADER_BYTES);
-        self.go_on_in(file, header.segment, length_bytes);
+        self.current = Some(next);
         Ok(())
     }
 
@@ -285,16 +328,20 @@ impl Writer {
 }
 
 impl Current {
-    fn fill_ahead(&mut self) -> Result<(), Failure> {
+    fn new(file: Arc<dyn File>, path: PathBuf, segment: u64, length_bytes: u64) -> Current {
+        let end = SEGMENT_HEADER_BYTES;
+        Current { file, path, segment, end, synced_end: end, started_end: end, filled: length_bytes }
+    }
+
+    /// Writes zeros until there are `least_bytes` or more of them behind the blocks.
+    fn fill_ahead(&mut self, least_bytes: u64) -> Result<(), Failure> {
         static ZEROS: [u8; AHEAD_BYTES.1 as usize] = [0; AHEAD_BYTES.1 as usize];
-        let length = self.end.clamp(AHEAD_BYTES.0, AHEAD_BYTES.1);
-        match self.file.write_at(&ZEROS[..length as usize], self.end) {
-            Ok(()) => self.filled = self.end + length,
-            Err(error) => match Failure::writing(error, "write ahead in", &self.path) {
-                // The block itself did fit.
-                Failure::Full(_) => self.filled = self.end,
-                fatal => return Err(fatal),
-            },
+        self.filled = self.filled.max(self.end);
+        while self.filled < self.end + least_bytes {
+            let length = self.end.clamp(AHEAD_BYTES.0, AHEAD_BYTES.1);
+            let written = self.file.write_at(&ZEROS[..length as usize], self.filled);
+            written.map_err(|error| Failure::writing(error, "write ahead in", &self.path))?;
+            self.filled += length;
         }
         Ok(())
     }

@@ -117,3 +117,9 @@ impl Random {
         self.below(chances) == 0
     }
 }
+
+/// Bytes that no codec makes shorter.
+pub fn noise(length: u64, seed: u64) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..length).map(|_| random.next() as u8).collect()
+}
