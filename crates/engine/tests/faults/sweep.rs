@@ -17,11 +17,11 @@ use super::workload::{Content, START_MS, Seen, Step, WORKLOADS, Workload, option
 use super::{EIO, ENOSPC};
 
 /// Of each workload with each durability: 5,000 of all of them together.
-const OPERATIONS: u64 = 5_000 / 36 + 12;
+const OPERATIONS: u64 = 5_000 / 36 + 25;
 const EDQUOT: i32 = 122;
 const TAKING_ROOM: &[Operation] = &[Operation::Open, Operation::Rename, Operation::Write, Operation::SetLength];
 /// Steps of an episode.
-const STEPS: usize = 12;
+const STEPS: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -126,7 +126,7 @@ struct Episode {
     operations: u64,
 }
 
-/// The first `wanted` operations of a workload, or a few more.
+/// The first `wanted` operations of a workload.
 fn episodes(workload: &Workload, durability: Durability, wanted: u64) -> Vec<Episode> {
     let now = Arc::new(AtomicU64::new(START_MS));
     let mut disk = MemoryDisk::new();
@@ -137,7 +137,7 @@ fn episodes(workload: &Workload, durability: Durability, wanted: u64) -> Vec<Epi
     let mut left = Vec::new();
     while done < wanted {
         if left.len() < STEPS {
-            // From the beginning, in other families, as those that the steps make are there already.
+            // From the beginning, with other steps.
             (disk, content, left) = (MemoryDisk::new(), Content::new(), workload.steps(seed));
             seed += 1;
         }
@@ -162,7 +162,7 @@ fn episodes(workload: &Workload, durability: Durability, wanted: u64) -> Vec<Epi
         database.sync().expect("the disk is well");
         let killed = disk.image();
         database.close().expect("closes");
-        let operations = disk.operations();
+        let operations = disk.operations().min(wanted - done);
         done += operations;
         episodes.push(Episode {
             image,
