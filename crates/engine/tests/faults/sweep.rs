@@ -16,12 +16,12 @@ use super::common::{Random, assert_sound, open, scaled, tally};
 use super::workload::{Content, START_MS, Seen, Step, WORKLOADS, Workload, options, options_with};
 use super::{EIO, ENOSPC};
 
-/// Of each workload with each durability: 5,000 of all of them together.
-const OPERATIONS: u64 = 5_000 / 36 + 25;
+/// Of each workload with each durability: 5,000 of all of them together, and more.
+const OPERATIONS: u64 = 5_000 / 36 + 12;
 const EDQUOT: i32 = 122;
 const TAKING_ROOM: &[Operation] = &[Operation::Open, Operation::Rename, Operation::Write, Operation::SetLength];
 /// Steps of an episode.
-const STEPS: usize = 8;
+const STEPS: usize = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -126,7 +126,7 @@ struct Episode {
     operations: u64,
 }
 
-/// The first `wanted` operations of a workload.
+/// The first `wanted` operations of a workload, or a few more.
 fn episodes(workload: &Workload, durability: Durability, wanted: u64) -> Vec<Episode> {
     let now = Arc::new(AtomicU64::new(START_MS));
     let mut disk = MemoryDisk::new();
@@ -162,7 +162,7 @@ fn episodes(workload: &Workload, durability: Durability, wanted: u64) -> Vec<Epi
         database.sync().expect("the disk is well");
         let killed = disk.image();
         database.close().expect("closes");
-        let operations = disk.operations().min(wanted - done);
+        let operations = disk.operations();
         done += operations;
         episodes.push(Episode {
             image,
