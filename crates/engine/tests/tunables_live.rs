@@ -277,9 +277,18 @@ impl Worker {
     /// Until there are no more changes, notes after which change all was compared.
     fn work(&mut self, database: &Database, pace: &Pace) {
         let families = Families::of(database);
+        let compared = &pace.compared[usize::from(self.prefix)];
         let mut earlier: Option<Earlier> = None;
         while !pace.stop.load(Ordering::SeqCst) {
             let change = pace.changes.load(Ordering::SeqCst);
+            if compared.load(Ordering::SeqCst) == change {
+                // So that the next change comes amid writes.
+                if self.random.one_in(4) {
+                    self.change(database, &families, &pace.clock);
+                }
+                std::thread::yield_now();
+                continue;
+            }
             (0..1 + self.random.below(3)).for_each(|_| self.change(database, &families, &pace.clock));
             let snapshot = database.snapshot().expect("a snapshot");
             let records = std::mem::take(&mut self.records);
@@ -291,7 +300,7 @@ impl Worker {
                 earlier = self.random.one_in(2).then(|| Earlier { snapshot, records: records.clone() });
             }
             self.records = records;
-            pace.compared[usize::from(self.prefix)].store(change, Ordering::SeqCst);
+            compared.store(change, Ordering::SeqCst);
         }
     }
 }

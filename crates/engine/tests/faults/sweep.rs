@@ -16,7 +16,7 @@ use super::common::{Random, assert_sound, open, scaled, tally};
 use super::workload::{Content, START_MS, Seen, Step, WORKLOADS, Workload, options, options_with};
 use super::{EIO, ENOSPC};
 
-/// Of each workload with each durability: 5,000 of all of them together.
+/// Of each workload with each durability: 5,000 of all of them together, and more.
 const OPERATIONS: u64 = 5_000 / 36 + 12;
 const EDQUOT: i32 = 122;
 const TAKING_ROOM: &[Operation] = &[Operation::Open, Operation::Rename, Operation::Write, Operation::SetLength];
@@ -137,7 +137,7 @@ fn episodes(workload: &Workload, durability: Durability, wanted: u64) -> Vec<Epi
     let mut left = Vec::new();
     while done < wanted {
         if left.len() < STEPS {
-            // From the beginning, in other families, as those that the steps make are there already.
+            // From the beginning, with other steps.
             (disk, content, left) = (MemoryDisk::new(), Content::new(), workload.steps(seed));
             seed += 1;
         }
