@@ -29,9 +29,10 @@ mod held_up {
             return;
         }
         let mut random = Random(state);
-        match random.below(1000) {
-            0..2 => thread::sleep(Duration::from_micros(50)),
-            2..30 => thread::yield_now(),
+        // Seldom: where many others want the processor, each time takes milliseconds.
+        match random.below(2000) {
+            0 => thread::sleep(Duration::from_micros(50)),
+            1..10 => thread::yield_now(),
             _ => {}
         }
         STATE.set(random.0);
