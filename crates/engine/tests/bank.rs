@@ -2,6 +2,9 @@
 
 mod common;
 
+#[path = "common/unrest.rs"]
+mod unrest;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -36,6 +39,12 @@ fn customer(key: &[u8]) -> Option<u64> {
 
 fn balance(value: &[u8]) -> i64 {
     i64::from_le_bytes(value[..8].try_into().expect("a balance has eight bytes"))
+}
+
+/// Half the time one of few, so that several pay at once for the same customer.
+fn anybody(random: &mut Random) -> u64 {
+    let among = if random.one_in(2) { CUSTOMERS } else { 5 };
+    random.below(among)
 }
 
 fn families(database: &Database) -> [Family; 2] {
@@ -102,7 +111,7 @@ impl Bank {
     fn transfer(&self, random: &mut Random) -> Result<(), Error> {
         let timeout = random.one_in(4).then_some(Duration::from_secs(600));
         let mut transaction = self.database.begin(self.serializable, timeout)?;
-        let payer = random.below(CUSTOMERS);
+        let payer = anybody(random);
         let both = [0, 1].map(|family| self.balance(&mut transaction, payer, family));
         let from = random.below(2) as usize;
         let mut amount = if random.one_in(4) { both[0] + both[1] } else { random.below(60) as i64 };
@@ -116,7 +125,7 @@ impl Bank {
         }
         while amount > 0 {
             let part = if random.one_in(2) { amount } else { 1 + random.below(amount as u64) as i64 };
-            let to = (random.below(CUSTOMERS), random.below(2) as usize);
+            let to = (anybody(random), random.below(2) as usize);
             if random.one_in(16) {
                 let savepoint = transaction.savepoint()?;
                 self.set(&mut transaction, random, to, 1_000_000)?;
@@ -152,6 +161,7 @@ impl Bank {
 
     fn move_money(&self, seed: u64) {
         let mut random = Random(seed);
+        unrest::hold_up(seed);
         while self.goes_on() {
             match self.transfer(&mut random) {
                 Ok(()) => drop(self.transfers.fetch_add(1, Ordering::Relaxed)),
@@ -214,6 +224,7 @@ impl Bank {
 
     fn audit(&self, seed: u64) {
         let mut random = Random(seed);
+        unrest::hold_up(seed);
         let mut old = (self.database.snapshot().expect("a snapshot"), None);
         while self.goes_on() {
             let snapshot = self.database.snapshot().expect("a snapshot");

@@ -9,6 +9,8 @@ mod by_hand;
 mod dependencies;
 mod graph;
 mod history;
+#[path = "../common/unrest.rs"]
+mod unrest;
 mod workload;
 
 use std::time::Instant;

@@ -15,6 +15,7 @@ use lyredb_engine::{Snapshot, Stat, Transaction};
 
 use super::common::{self, Random, assert_sound, multi_get, open, setting, tiny_settings};
 use super::history::{Element, History};
+use super::unrest;
 
 pub struct Setup {
     pub serializable: bool,
@@ -22,8 +23,8 @@ pub struct Setup {
     /// Tiny pages, and less memory than there are records.
     pub tiny: bool,
     pub sessions: u32,
-    /// Each transaction takes a number from one clock before and after; without that they touch nothing in common but the
-    /// engine.
+    /// Each transaction takes a number from one clock before and after, and is held up in the middle now and then. Without
+    /// that sessions have nothing in common but the engine.
     pub clock: bool,
     /// Commits of all sessions together.
     pub commits: u64,
@@ -254,6 +255,9 @@ impl<'a> Session<'a> {
 
     fn run(mut self) -> History {
         let stage = self.stage;
+        if stage.setup.clock {
+            unrest::hold_up(self.number.into());
+        }
         while stage.commits.load(Ordering::Relaxed) < stage.setup.commits {
             let newest = stage.newest();
             self.groups = newest..newest + GROUPS;
@@ -308,6 +312,10 @@ impl<'a> Session<'a> {
         self.pause();
         if self.random.one_in(2) {
             let keys: Vec<u32> = (0..4).map(|_| self.key()).collect();
+            if self.random.one_in(2) {
+                self.read(&mut snapshot, keys[0]);
+                self.pause();
+            }
             let bytes: Vec<[u8; 6]> = keys.iter().map(|key| key_bytes(*key)).collect();
             let bytes: Vec<&[u8]> = bytes.iter().map(|bytes| bytes.as_slice()).collect();
             let [first, second] = [0, 1].map(|family| multi_get(&snapshot, &self.stage.families[family], &bytes));
