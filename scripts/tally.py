@@ -17,6 +17,7 @@ WANTED = {
     "power-cut images": 15_000,
     "injected faults": 5_000,
     "schedules": 20_000,
+    "fuzzed inputs": 200_000,
 }
 
 

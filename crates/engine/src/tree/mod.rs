@@ -4,6 +4,8 @@ mod blob;
 mod cursor;
 mod delta;
 mod fingerprint;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gather;
 mod inner;
 mod keys;
