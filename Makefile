@@ -35,8 +35,9 @@ demo: .venv/.demo ## Five kinds of work on New York's flights of 2013, checked a
 
 .PHONY: test
 test: ## All tests, and what they tried (LYREDB_TEST_EFFORT=0.1 for a quick look, 100 for a night)
+	@sh scripts/requirements.sh fuzz >/dev/null
 	@rm -f $(LYREDB_TALLY)
-	$(MAKE) --no-print-directory test-rust test-python
+	$(MAKE) --no-print-directory test-rust test-fuzz test-python
 	$(BIN)/python scripts/tally.py $(LYREDB_TALLY)
 
 .PHONY: test-rust
@@ -49,6 +50,16 @@ test-rust: .venv/.python ## The engine's tests
 .PHONY: test-crash
 test-crash: .venv/.python ## Power cuts alone, with their progress (LYREDB_TEST_EFFORT=100 for ten million)
 	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --test crash -- --nocapture $(ARGS)
+
+.PHONY: test-fuzz
+test-fuzz: .venv/.python ## A minute of fuzzing, after the build of the fuzzers
+	@sh scripts/requirements.sh fuzz >/dev/null
+	$(BIN)/python scripts/fuzz.py
+
+.PHONY: fuzz
+fuzz: .venv/.python ## Fuzzing for as long as it is told: make fuzz ARGS='--seconds 3600'
+	@sh scripts/requirements.sh fuzz >/dev/null
+	$(BIN)/python scripts/fuzz.py $(ARGS)
 
 .PHONY: test-python
 test-python: .venv/.test ## The package's tests, with the examples in README, docs and docstrings
@@ -65,6 +76,8 @@ lint: lint-rust lint-python ## Formatting, linters, types
 lint-rust: .venv/.python
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --locked --quiet -- -D warnings
 
 .PHONY: lint-python
 lint-python: .venv/.lint
@@ -76,6 +89,7 @@ lint-python: .venv/.lint
 .PHONY: format
 format: .venv/.lint ## Format all code
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 

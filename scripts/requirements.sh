@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints a Python that will do; says in a line what the machine lacks, and fails.
+# Prints a Python that will do; says in a line what the machine lacks, and fails. With "fuzz", looks for what fuzzing takes too.
 set -eu
 
 lacking() {
@@ -19,6 +19,10 @@ done
 
 command -v cargo >/dev/null || lacking "a Rust toolchain is needed and cargo was not found on the PATH (https://rustup.rs)"
 command -v cc >/dev/null || lacking "a C compiler is needed and cc was not found on the PATH (Debian, Ubuntu: apt-get install build-essential)"
+if [ "${1:-}" = fuzz ]; then
+    command -v "${CXX:-c++}" >/dev/null ||
+        lacking "fuzzing takes a C++ compiler and c++ was not found on the PATH (Debian, Ubuntu: apt-get install build-essential)"
+fi
 wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 found=$(cargo --version | sed 's/cargo \([0-9]*\.[0-9]*\).*/\1/')
 oldest=$(printf '%s\n%s\n' "$wanted" "$found" | sort -t. -k1,1n -k2,2n | head -n 1)

@@ -26,6 +26,7 @@ WANTED = {
     "transactions checked": 1_000_000,
     "interleavings": 45_000,
     "audits": 3_000,
+    "fuzzed inputs": 200_000,
 }
 
 

@@ -1,6 +1,9 @@
 //! What a database holds beside records: its families, their notes and pinned settings, and where their trees begin.
 
+use std::collections::BTreeSet;
+
 use crate::bytes::{Reader, put_bytes, put_varint};
+use crate::database::DEFAULT_FAMILY;
 use crate::tunables::Value;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +39,8 @@ pub struct Root {
 
 const INTEGER: u8 = 0;
 const TEXT: u8 = 1;
+/// A family without a name: nothing is allocated for more families than the bytes can hold.
+const LEAST_FAMILY_BYTES: usize = 6;
 
 fn put_settings(out: &mut Vec<u8>, settings: &[(String, Value)]) {
     put_varint(out, settings.len() as u64);
@@ -99,7 +104,7 @@ impl Catalogue {
         let mut reader = Reader::new(bytes);
         let settings_all = settings(&mut reader)?;
         let next_id = u32::try_from(reader.varint()?).ok()?;
-        let count = reader.size().filter(|&count| count <= reader.remaining())?;
+        let count = reader.size().filter(|&count| count <= reader.remaining() / LEAST_FAMILY_BYTES)?;
         let mut families = Vec::with_capacity(count);
         for _ in 0..count {
             let id = u32::try_from(reader.varint()?).ok()?;
@@ -122,7 +127,17 @@ impl Catalogue {
             };
             families.push(FamilyEntry { id, name, note, settings, root });
         }
-        reader.is_empty().then_some(Catalogue { settings: settings_all, families, next_id })
+        let catalogue = Catalogue { settings: settings_all, families, next_id };
+        (reader.is_empty() && catalogue.is_sound()).then_some(catalogue)
+    }
+
+    /// Whether families can be told apart, now and later, and the one that is always there is.
+    fn is_sound(&self) -> bool {
+        let names: BTreeSet<&str> = self.families.iter().map(|family| family.name.as_str()).collect();
+        names.len() == self.families.len()
+            && names.contains(DEFAULT_FAMILY)
+            && self.families.is_sorted_by(|a, b| a.id < b.id)
+            && self.families.last().is_some_and(|last| last.id < self.next_id)
     }
 }
 
@@ -142,19 +157,29 @@ mod tests {
     fn a_catalogue_comes_back() {
         let root = Root { extent: 1 << 30, level: 2, records: 12, expiring: true, blobs: vec![1 << 20, 64] };
         let setting = |name: &str, value| (name.to_string(), value);
-        let family = |id, note: Option<&str>, root| FamilyEntry {
+        let family = |id, name: &str, note: Option<&str>, root| FamilyEntry {
             id,
-            name: format!("family {id}"),
+            name: name.into(),
             note: note.map(str::to_string),
             settings: vec![setting("leaf_bytes", Value::Integer(-4096)), setting("codec", Value::Text("zstd".into()))],
             root,
         };
-        let families = vec![family(0, None, None), family(7, Some(""), Some(root))];
+        let families = vec![family(0, DEFAULT_FAMILY, None, None), family(7, "other", Some(""), Some(root))];
         let catalogue = Catalogue { settings: vec![setting("memory_bytes", Value::Integer(1))], families, next_id: 8 };
         let encoded = catalogue.encode();
-        assert_eq!(Catalogue::decode(&encoded), Some(catalogue));
+        assert_eq!(Catalogue::decode(&encoded), Some(catalogue.clone()));
         for end in 0..encoded.len() {
             assert_eq!(Catalogue::decode(&encoded[..end]), None);
         }
+        let refused = |change: &dyn Fn(&mut Catalogue)| {
+            let mut changed = catalogue.clone();
+            change(&mut changed);
+            Catalogue::decode(&changed.encode()).is_none()
+        };
+        assert!(refused(&|catalogue| catalogue.families[1].id = 0), "a number twice");
+        assert!(refused(&|catalogue| catalogue.families.reverse()), "numbers out of order");
+        assert!(refused(&|catalogue| catalogue.families[1].name = DEFAULT_FAMILY.into()), "a name twice");
+        assert!(refused(&|catalogue| drop(catalogue.families.remove(0))), "no default family");
+        assert!(refused(&|catalogue| catalogue.next_id = 7), "the next number is not new");
     }
 }

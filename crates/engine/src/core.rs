@@ -80,7 +80,7 @@ impl Core {
             path: &self.path,
             settings: &self.settings,
         };
-        make.family(entry, None).map(Arc::new)
+        Ok(Arc::new(make.family(entry, make.settings(entry)?, None)))
     }
 
     /// As it stands now; `root`s are for the checkpoint to fill in.
@@ -173,9 +173,13 @@ pub struct FamilyMaker<'a> {
 }
 
 impl FamilyMaker<'_> {
-    pub fn family(&self, entry: &FamilyEntry, opened: Option<Opened>) -> Result<FamilyCore> {
+    pub fn settings(&self, entry: &FamilyEntry) -> Result<Arc<Settings>> {
         let settings = Arc::new(Settings::of_family(self.settings));
         settings.keep(&entry.settings)?;
+        Ok(settings)
+    }
+
+    pub fn family(&self, entry: &FamilyEntry, settings: Arc<Settings>, opened: Option<Opened>) -> FamilyCore {
         let counters = Arc::new(FamilyCounters::default());
         let around = Surroundings {
             versions: Arc::clone(self.versions),
@@ -190,6 +194,6 @@ impl FamilyMaker<'_> {
             Some(opened) => Tree::with_root(opened.root, true, around),
             None => Tree::empty(around),
         };
-        Ok(FamilyCore::new(entry.id, &entry.name, entry.note.as_deref(), settings, counters, tree))
+        FamilyCore::new(entry.id, &entry.name, entry.note.as_deref(), settings, counters, tree)
     }
 }

@@ -16,6 +16,9 @@ mod database;
 pub mod disk;
 mod error;
 mod family;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod histogram;
 mod host;
 mod log;

@@ -175,8 +175,7 @@ fn read_catalogue(pages: &PageFile, path: &Path, superblock: &Superblock) -> Res
     pages.read_page(extent, PageKind::Catalogue, &mut payload)?;
     let damaged =
         || Error::corruption(&path.join(PAGE_FILE_NAME), extent.offset(), "the catalogue's content makes no sense");
-    let catalogue = Catalogue::decode(&payload).ok_or_else(damaged)?;
-    if catalogue.families.iter().any(|family| family.name == DEFAULT_FAMILY) { Ok(catalogue) } else { Err(damaged()) }
+    Catalogue::decode(&payload).ok_or_else(damaged)
 }
 
 struct Opening<'a> {
@@ -190,13 +189,15 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn families_of(&mut self, catalogue: &Catalogue, pages: &PageFile, superblock: &Superblock) -> Result<()> {
-        let mut extents: Vec<_> = superblock.catalogue.into_iter().collect();
-        self.state.structure.extend(extents.iter().map(|extent| extent.to_bits()));
+        if let Some(extent) = superblock.catalogue {
+            pages.mark_used(&[extent])?;
+            self.state.structure.push(extent.to_bits());
+        }
         for entry in &catalogue.families {
+            let settings = self.maker.settings(entry)?;
             let opened = match &entry.root {
                 Some(root) => {
                     let mut opened = page_tree::open(pages, self.path, root, self.maker.memory)?;
-                    extents.append(&mut opened.extents);
                     self.state.structure.append(&mut opened.structure);
                     let blobs = opened.blobs.drain(..).map(|(leaf, blobs)| (leaf, (entry.id, blobs)));
                     self.state.blobs.extend(blobs);
@@ -204,9 +205,9 @@ impl Opening<'_> {
                 }
                 None => None,
             };
-            self.families.insert(entry.id, Arc::new(self.maker.family(entry, opened)?));
+            self.families.insert(entry.id, Arc::new(self.maker.family(entry, settings, opened)));
         }
-        pages.mark_used(&extents)
+        Ok(())
     }
 
     fn replay(&mut self, version: u64, record: &[u8]) -> Result<()> {
@@ -243,7 +244,8 @@ impl Opening<'_> {
                     family.settings.keep(&entry.settings)?;
                 }
                 None => {
-                    self.families.insert(entry.id, Arc::new(self.maker.family(entry, None)?));
+                    let settings = self.maker.settings(entry)?;
+                    self.families.insert(entry.id, Arc::new(self.maker.family(entry, settings, None)));
                 }
             }
         }

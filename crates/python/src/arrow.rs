@@ -1,7 +1,7 @@
 //! Columns: native buffers out to Arrow and numpy, their buffers in to a batch. Nothing here makes an object a row.
 
 use crate::codec::Kind;
-use crate::convert::SHORT;
+use crate::number::SHORT;
 use crate::view::Codecs;
 use crate::{error, number};
 use lyredb_engine as engine;

@@ -1,6 +1,7 @@
 //! Arguments: bytes-like objects, seconds, settings.
 
 use crate::error;
+use crate::number::SHORT;
 use lyredb_engine::tunables::Value;
 use pyo3::buffer::PyBuffer;
 use pyo3::ffi;
@@ -8,9 +9,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDelta, PyDict, PyInt, PyString};
 use std::ops::Deref;
 use std::time::Duration;
-
-/// Room for any integer of 64 bits, chosen so that an `Encoded` is no larger for it.
-pub const SHORT: usize = 14;
 
 /// Bytes to hand to the engine; what they are borrowed from lives as long.
 pub enum Encoded<'a> {

@@ -11,7 +11,6 @@
 //! ```
 //! Every byte that may follow an integer is below FF, so 1 < 1.5 < 2; and 1, 1.0 and True are the same bytes.
 
-use crate::convert::SHORT;
 use std::fmt;
 
 pub const ZERO: u8 = 0x40;
@@ -20,6 +19,8 @@ pub const PLUS_INFINITY: u8 = 0x72;
 pub const LOWEST: u8 = MINUS_INFINITY;
 pub const HIGHEST: u8 = PLUS_INFINITY;
 pub const FRACTION: u8 = 0xff;
+/// Room for any integer of 64 bits, chosen so that `convert::Encoded` is no larger for it.
+pub const SHORT: usize = 14;
 const LONG: u8 = 0x71;
 const LONG_NEGATIVE: u8 = 0x0f;
 const LONGEST_IN_HEADER: usize = 48;

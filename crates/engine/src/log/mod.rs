@@ -5,6 +5,8 @@
 
 mod background;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod group;
 mod linger;
 mod open;

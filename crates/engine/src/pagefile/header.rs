@@ -92,7 +92,7 @@ fn number(page: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes)
 }
 
-fn checksum(page: &[u8], stored_bytes: usize, extent: Extent) -> u32 {
+pub(super) fn checksum(page: &[u8], stored_bytes: usize, extent: Extent) -> u32 {
     let mut head = [0; 20];
     head[..12].copy_from_slice(&page[..12]);
     head[12..].copy_from_slice(&extent.offset().to_le_bytes());

@@ -5,6 +5,8 @@ mod codec;
 mod extent;
 mod file;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod header;
 mod open;
 mod superblock;

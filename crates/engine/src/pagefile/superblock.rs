@@ -32,6 +32,8 @@ pub(super) enum Slot {
 }
 
 const CHECKSUM_AT: usize = SUPERBLOCK_BYTES - 4;
+/// None ever gets as far, so counting on from one cannot overflow.
+pub(super) const LARGEST_SEQUENCE: u64 = 1 << 62;
 
 impl Superblock {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -75,11 +77,12 @@ impl Slot {
                 None => return Slot::Damaged,
             },
         };
-        if !sound || format == 0 {
+        let sequence = u64::from_le_bytes(field(bytes, 16));
+        if !sound || format == 0 || sequence > LARGEST_SEQUENCE {
             return Slot::Damaged;
         }
         Slot::Valid(Superblock {
-            sequence: u64::from_le_bytes(field(bytes, 16)),
+            sequence,
             version: u64::from_le_bytes(field(bytes, 24)),
             log_segment: u64::from_le_bytes(field(bytes, 32)),
             catalogue,

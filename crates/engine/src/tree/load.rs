@@ -75,10 +75,11 @@ pub fn decode_leaf(payload: &[u8], memory: &Arc<Memory>) -> Option<Leaf<'static>
     let flags = reader.byte()?;
     let count = reader.size().filter(|&count| count <= reader.remaining())?;
     let prefix = reader.bytes()?;
+    let longest = crate::MAX_KEY_BYTES.checked_sub(prefix.len())?;
     let mut key_lengths = Vec::with_capacity(count);
     let mut value_lengths = Vec::with_capacity(count);
     for _ in 0..count {
-        key_lengths.push(reader.size().filter(|&length| prefix.len() + length <= crate::MAX_KEY_BYTES)?);
+        key_lengths.push(reader.size().filter(|&length| length <= longest)?);
     }
     for _ in 0..count {
         value_lengths.push(reader.size()?);
@@ -125,7 +126,7 @@ pub fn decode_leaf(payload: &[u8], memory: &Arc<Memory>) -> Option<Leaf<'static>
 }
 
 /// A leaf's image that no page names.
-pub(super) struct Aside(Leaf<'static>);
+pub(super) struct Aside(pub(super) Leaf<'static>);
 
 impl Aside {
     pub fn leaf(&self) -> Leaf<'_> {

@@ -4,6 +4,8 @@ mod blob;
 mod cursor;
 mod delta;
 mod fingerprint;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gather;
 mod inner;
 mod keys;
@@ -138,7 +140,7 @@ impl Drop for Tree {
 ///
 /// # Safety
 /// Nobody may reach the page any more.
-unsafe fn free_page(page: *mut PageRef, memory: &Memory) {
+pub unsafe fn free_page(page: *mut PageRef, memory: &Memory) {
     // SAFETY: pages are boxed, and the caller gives this one up.
     let page = unsafe { Box::from_raw(page) };
     let Some(address) = page.address() else { return };

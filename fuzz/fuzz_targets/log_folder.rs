@@ -1,0 +1,2 @@
+#![no_main]
+lyredb_fuzz::target!(log_folder);
