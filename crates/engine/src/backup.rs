@@ -2,9 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use crossbeam_epoch as epoch;
+use std::time::Duration;
 
 use crate::core::Core;
 use crate::disk::{Disk, OpenMode, OsDisk, read_fully};
@@ -12,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::open::create_log;
 use crate::pagefile::{PAGE_FILE_NAME, PageFile, Superblock};
 use crate::snapshot::Progress;
-use crate::sync::Ordering;
+use crate::sync::{Instant, Ordering, epoch, thread};
 
 const COPY_BYTES: usize = 1 << 20;
 /// For readers of pages that are to be given back.
@@ -102,7 +100,7 @@ impl Core {
         while self.releases.load(Ordering::Acquire) > 0 && start.elapsed() < LONGEST_WAIT {
             // Frees a few of the things that wait, oldest first; after heavy writing many stand before the extents.
             epoch::pin().flush();
-            std::thread::yield_now();
+            thread::yield_now();
         }
         self.pages.trim().map(drop)
     }

@@ -1,17 +1,15 @@
 //! The thread that keeps the log short and the memory within its budget, and the work it does.
 
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-use crossbeam_epoch as epoch;
+use std::time::Duration;
 
 use crate::core::Core;
 use crate::counters::Count;
 use crate::error::Result;
 use crate::family::FamilyCore;
 use crate::pause::{Point, point};
-use crate::sync::Mutex;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Instant, Mutex, epoch};
 use crate::tree::{DIRTY, Found, retire_leaf};
 
 const EVERY: Duration = Duration::from_millis(50);
@@ -36,7 +34,7 @@ struct State {
 impl Maintenance {
     pub fn start(core: &Arc<Core>) -> std::io::Result<()> {
         let weak = Arc::downgrade(core);
-        let thread = std::thread::Builder::new().name("lyredb-maintenance".into()).spawn(move || run(&weak))?;
+        let thread = thread::Builder::new().name("lyredb-maintenance".into()).spawn(move || run(&weak))?;
         core.maintenance.state.lock().thread = Some(thread);
         Ok(())
     }
@@ -61,7 +59,7 @@ impl Maintenance {
     /// Sleeps until it is time, memory is short, or the thread is to stop; false for the last.
     fn pause(&self, time: Duration) -> bool {
         if !self.state.lock().stop {
-            std::thread::park_timeout(time);
+            thread::park_timeout(time);
         }
         !self.state.lock().stop
     }

@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 use std::sync::mpsc::SyncSender;
-use std::thread::Thread;
 
 use crate::ahead;
+use crate::sync::thread::{self, Thread};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Made ready ahead of writers, at most.
@@ -90,7 +90,7 @@ impl Memory {
 
     /// Makes the current thread the one that is unparked when room is needed.
     pub fn keep(&self) {
-        let _ = self.keeper.set(std::thread::current());
+        let _ = self.keeper.set(thread::current());
     }
 
     /// The keeper is about to make room; it is called again if that was not enough.

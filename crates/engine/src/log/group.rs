@@ -1,6 +1,5 @@
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::background::{self, Alarm};
 use super::format::MAX_RECORD_BYTES;
@@ -10,7 +9,8 @@ use super::tail::{Gathered, Refusal, Tail, Ticket};
 use super::writer::{Failure, LogCounters, Progress, Writer, remove_file};
 use crate::disk::Disk;
 use crate::histogram::Reading;
-use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{AtomicU64, Condvar, Instant, Mutex, MutexGuard, Ordering};
 use crate::{Durability, Error, Result};
 
 /// The write-ahead log. All methods may be called from any thread.
@@ -348,7 +348,7 @@ impl Shared {
             if start.elapsed() >= limit {
                 break false;
             }
-            std::thread::yield_now();
+            thread::yield_now();
         };
         let mut gate = self.gate.lock();
         gate.linger.waited(all_came);

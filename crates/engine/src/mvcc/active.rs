@@ -11,7 +11,7 @@ use crate::sync::Ordering;
 use crate::sync::checked::{AtomicBool, AtomicPtr, AtomicU64};
 
 const FREE: u64 = u64::MAX;
-const SLOTS: usize = 32;
+const SLOTS: usize = if cfg!(feature = "loom") { 2 } else { 32 };
 
 pub struct Table {
     slots: [CachePadded<AtomicU64>; SLOTS],
@@ -67,7 +67,7 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let next = *self.next.get_mut();
+        let next = self.next.load(Ordering::Relaxed);
         if !next.is_null() {
             // SAFETY: owned by this table alone.
             drop(unsafe { Box::from_raw(next) });

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crossbeam_utils::{Backoff, CachePadded};
+use crossbeam_utils::CachePadded;
 
 use super::active::Table;
 use super::deadlines::Deadlines;
 use crate::error::{Error, Result};
-use crate::sync::Ordering;
 use crate::sync::checked::{AtomicBool, AtomicU64};
+use crate::sync::{Backoff, Ordering, thread};
 
 /// Commits that may be on their way at once; each has a thread of its own.
-const RING: usize = 4096;
+const RING: usize = if cfg!(any(feature = "loom", feature = "shuttle")) { 16 } else { 4096 };
 
 pub struct Versions {
     visible: CachePadded<AtomicU64>,
@@ -69,7 +69,7 @@ impl Versions {
                 return Err(Error::Poisoned { why: "an earlier commit did not finish".into() });
             }
             if backoff.is_completed() {
-                std::thread::sleep(Duration::from_micros(50));
+                thread::sleep(Duration::from_micros(50));
             } else {
                 backoff.snooze();
             }

@@ -1,10 +1,9 @@
 //! Walking the tree a lowest inner page at a time, for checkpoints and eviction, which hold no page between two steps.
 
-use crossbeam_epoch::Guard;
-
 use super::Tree;
 use super::inner::Inner;
 use super::page::PageRef;
+use crate::sync::epoch::Guard;
 
 /// A lowest inner page, or the root when that is a leaf.
 pub struct Bottom<'g> {
