@@ -12,7 +12,7 @@ use crate::{Batch, Durability, Error};
 #[test]
 fn batches_of_several_families_are_seen_whole_in_order_and_by_their_own_writers() {
     for durability in [Durability::Sync, Durability::Group] {
-        explore(600, move || {
+        explore(2_000, move || {
             let (database, disk) = database(durability);
             let families = [database.default_family(), database.create_family("other", &[]).expect("it is new")];
             thread::scope(|scope| {
@@ -58,7 +58,7 @@ fn batches_of_several_families_are_seen_whole_in_order_and_by_their_own_writers(
 
 #[test]
 fn of_transactions_that_read_what_others_wrote_one_commits() {
-    explore(1_000, || {
+    explore(4_000, || {
         let (database, _) = database(Durability::Sync);
         let family = database.default_family();
         family.put(b"count", &value(0), None).expect("the disk has no faults");
@@ -102,16 +102,16 @@ fn of_transactions_that_read_what_others_wrote_one_commits() {
 
 #[test]
 fn after_a_failed_sync_nobody_sees_or_builds_on_what_was_lost() {
-    explore(1_200, || {
+    explore(4_000, || {
         let (database, disk) = database(Durability::Sync);
         let family = database.default_family();
-        let acknowledged = [AtomicU64::new(0), AtomicU64::new(0)];
+        let acknowledged = [0; 3].map(AtomicU64::new);
         let failures = AtomicU64::new(0);
         thread::scope(|scope| {
             let (family, acknowledged, failures) = (&family, &acknowledged, &failures);
-            for writer in 0..2u8 {
+            for writer in 0..3u8 {
                 scope.spawn(move || {
-                    for number in 1..=3 {
+                    for number in 1..=2 {
                         if family.put(&[writer], &value(number), None).is_err() {
                             failures.fetch_add(1, Ordering::Relaxed);
                             return;
@@ -122,7 +122,7 @@ fn after_a_failed_sync_nobody_sees_or_builds_on_what_was_lost() {
             }
             scope.spawn(move || {
                 for _ in 0..2 {
-                    for writer in 0..2u8 {
+                    for writer in 0..3u8 {
                         let floor = acknowledged[usize::from(writer)].load(Ordering::Relaxed);
                         assert!(get(family, &[writer]) >= floor, "a commit has returned and is not seen");
                     }
@@ -133,7 +133,7 @@ fn after_a_failed_sync_nobody_sees_or_builds_on_what_was_lost() {
         });
         disk.heal();
         let acknowledged = acknowledged.each_ref().map(|number| number.load(Ordering::Relaxed));
-        assert_eq!([0, 1].map(|writer| get(&family, &[writer])), acknowledged, "a commit that failed is seen");
+        assert_eq!([0, 1, 2].map(|writer| get(&family, &[writer])), acknowledged, "a commit that failed is seen");
         if failures.load(Ordering::Relaxed) > 0 {
             let refused = family.put(b"more", &value(1), None);
             assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
@@ -145,5 +145,43 @@ fn after_a_failed_sync_nobody_sees_or_builds_on_what_was_lost() {
         for (writer, number) in acknowledged.into_iter().enumerate() {
             assert!(get(&family, &[writer as u8]) >= number, "a commit is lost");
         }
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_and_loses_nothing() {
+    explore(4_000, || {
+        let (database, disk) = database(Durability::Group);
+        let family = database.default_family();
+        let acknowledged = [AtomicU64::new(0), AtomicU64::new(0)];
+        thread::scope(|scope| {
+            let (database, family, acknowledged, disk) = (&database, &family, &acknowledged, &disk);
+            for writer in 0..2u8 {
+                scope.spawn(move || {
+                    for number in 1..=3 {
+                        match family.put(&[writer], &value(number), None) {
+                            Ok(()) => acknowledged[usize::from(writer)].store(number, Ordering::Relaxed),
+                            Err(Error::Io { .. }) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+            // Until it is done the writers may find the disk full, or not.
+            scope.spawn(move || {
+                disk.fail_next(Operation::Write, 2, Fault::Kind(ErrorKind::StorageFull));
+                match database.sync() {
+                    Ok(()) | Err(Error::Io { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            });
+        });
+        disk.heal();
+        let acknowledged = acknowledged.map(|number| number.load(Ordering::Relaxed));
+        assert_eq!([0, 1].map(|writer| get(&family, &[writer])), acknowledged, "a refused commit is seen");
+        drop(family);
+        database.close().expect("there is room again");
+        let family = open(&disk, Durability::Group).default_family();
+        assert_eq!([0, 1].map(|writer| get(&family, &[writer])), acknowledged, "a commit is lost");
     });
 }
