@@ -119,6 +119,8 @@ impl Log {
                 return Ok(ticket);
             }
             self.flush(false)?;
+            // All may be written already, and who wrote it about to say so.
+            thread::yield_now();
         }
     }
 
@@ -360,6 +362,8 @@ impl Shared {
         let mut slot = self.writer.lock();
         let Some(writer) = slot.as_mut() else { return Err(Error::ReadOnly) };
         let result = writer.write(gathered).and_then(|buffer| {
+            // There is room again: who appends has not to wait for the sync too.
+            self.tail.lock().stalled = false;
             match work {
                 Work::Write => {}
                 Work::Sync => writer.sync()?,
@@ -373,10 +377,8 @@ impl Shared {
         });
         match result {
             Ok(buffer) => {
-                let mut tail = self.tail.lock();
-                tail.stalled = false;
                 if let Some(buffer) = buffer {
-                    tail.give_back(buffer);
+                    self.tail.lock().give_back(buffer);
                 }
                 Ok(writer.segment())
             }
