@@ -43,7 +43,8 @@ test: ## All tests, and what they tried (LYREDB_TEST_EFFORT=0.1 for a quick look
 test-rust: .venv/.python ## The engine's tests
 	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine
 	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features small-pages --test model
-	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features shuttle --lib schedules
+	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features shuttle,small-pages --lib schedules
+	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features loom --lib orderings
 
 .PHONY: test-python
 test-python: .venv/.test ## The package's tests, with the examples in README, docs and docstrings
@@ -60,6 +61,8 @@ lint: lint-rust lint-python ## Formatting, linters, types
 lint-rust: .venv/.python
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	cargo clippy --package lyredb-engine --lib --features shuttle,small-pages --locked --quiet -- -D warnings
+	cargo clippy --package lyredb-engine --lib --features loom --locked --quiet -- -D warnings
 
 .PHONY: lint-python
 lint-python: .venv/.lint

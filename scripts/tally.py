@@ -16,7 +16,8 @@ from pathlib import Path
 WANTED = {
     "power-cut images": 15_000,
     "injected faults": 5_000,
-    "schedules": 20_000,
+    "schedules": 100_000,
+    "orderings": 1_000,
 }
 
 

@@ -23,7 +23,7 @@ fn what_is_visible_is_written_and_nothing_is_left_behind() {
     explore(|| {
         let versions = Arc::new(Versions::new(0));
         let written = Arc::new(Written::default());
-        let committers = [1, 2].map(|version| {
+        let committers = [1, 2, 3].map(|version| {
             let (versions, written) = (Arc::clone(&versions), Arc::clone(&written));
             thread::spawn(move || {
                 written.0.written(version as usize);
@@ -34,7 +34,7 @@ fn what_is_visible_is_written_and_nothing_is_left_behind() {
             written.0.read(version as usize);
         }
         committers.into_iter().for_each(|committer| committer.join().expect("no panic"));
-        assert_eq!(versions.visible(), 2, "a commit was left behind");
+        assert_eq!(versions.visible(), 3, "a commit was left behind");
     });
 }
 
@@ -57,10 +57,15 @@ fn what_a_registered_version_sees_is_kept() {
                 prune(&versions, &kept);
             })
         };
-        let active = versions.register();
-        assert!(active.version() == 2 || kept.load(Ordering::Acquire) == 1, "it was pruned under its reader");
+        let readers = [0, 1].map(|_| {
+            let (versions, kept) = (Arc::clone(&versions), Arc::clone(&kept));
+            thread::spawn(move || {
+                let active = versions.register();
+                assert!(active.version() == 2 || kept.load(Ordering::Acquire) == 1, "it was pruned under its reader");
+            })
+        });
         writer.join().expect("no panic");
-        drop(active);
+        readers.into_iter().for_each(|reader| reader.join().expect("no panic"));
         assert_eq!(versions.active(), [2], "a slot is still taken");
     });
 }

@@ -18,7 +18,7 @@ fn unless_closed<T>(result: Result<T, Error>) -> Option<T> {
 #[test]
 fn who_is_there_when_it_closes_is_right_or_told() {
     for durability in [Durability::Sync, Durability::Group] {
-        explore(800, move || {
+        explore(3_000, move || {
             let (database, disk) = database(durability);
             let family = database.default_family();
             family.put(b"old", &value(1), None).expect("the disk has no faults");
@@ -74,4 +74,43 @@ fn who_is_there_when_it_closes_is_right_or_told() {
             );
         });
     }
+}
+
+#[test]
+fn who_is_there_when_a_family_is_dropped_is_right_or_told() {
+    explore(4_000, || {
+        let (database, disk) = database(Durability::Sync);
+        let family = database.create_family("other", &[]).expect("it is new");
+        family.put(b"key", &value(1), None).expect("the disk has no faults");
+        thread::scope(|scope| {
+            let (database, family) = (&database, &family);
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    match family.get(b"key", number_in) {
+                        Ok(found) => assert!(found >= Some(1), "what is there was not found"),
+                        Err(Error::NoSuchFamily(_)) => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+            scope.spawn(move || {
+                for number in 2..4 {
+                    match family.put(b"key", &value(number), None) {
+                        Ok(()) => {}
+                        Err(Error::NoSuchFamily(_)) => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+            scope.spawn(move || database.drop_family("other").expect("it is there"));
+            scope.spawn(move || database.checkpoint().expect("the disk has no faults"));
+        });
+        drop(family);
+        database.checkpoint().expect("the disk has no faults");
+        let report = database.check(&mut |_, _| true).expect("the disk has no faults");
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+        drop(database);
+        let database = open(&disk, Durability::Sync);
+        assert!(database.family("other").expect("it is open").is_none(), "it was dropped");
+    });
 }

@@ -91,7 +91,7 @@ impl World {
 
 #[test]
 fn what_a_delta_holds_is_found_while_it_grows_and_is_folded_in() {
-    explore(8_000, || {
+    explore(16_000, || {
         let world = World::new(4);
         world.commit(&[(1, Some(1)), (2, Some(1))], 20);
         thread::scope(|scope| {
@@ -120,7 +120,7 @@ fn what_a_delta_holds_is_found_while_it_grows_and_is_folded_in() {
 fn a_reader_of_one_version_sees_all_of_it_whatever_is_split_and_merged() {
     /// Always there, and always of one number.
     const STAY: [u8; 3] = [10, 50, 90];
-    explore(5_000, || {
+    explore(12_000, || {
         let world = World::new(2);
         let stay = |number| STAY.map(|key| (key, Some(number)));
         world.commit(&stay(1), 150);

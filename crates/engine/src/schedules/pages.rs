@@ -113,17 +113,17 @@ fn explore_changes(schedules: u64, beside: fn(&Database)) {
 
 #[test]
 fn splits_and_merges_take_nothing_from_readers() {
-    explore_changes(600, |_| ());
+    explore_changes(4_000, |_| ());
 }
 
 #[test]
 fn a_checkpoint_beside_splits_and_merges_misses_nothing() {
-    explore_changes(800, |database| database.checkpoint().expect("the disk has no faults"));
+    explore_changes(4_000, |database| database.checkpoint().expect("the disk has no faults"));
 }
 
 #[test]
 fn leaves_that_are_driven_out_come_back_as_they_were() {
-    explore_changes(800, |database| {
+    explore_changes(4_000, |database| {
         let core = core(database);
         core.memory.set_budget(1);
         for _ in 0..2 {
@@ -134,7 +134,7 @@ fn leaves_that_are_driven_out_come_back_as_they_were() {
 
 #[test]
 fn compaction_moves_pages_under_their_readers() {
-    explore_changes(400, |database| {
+    explore_changes(4_000, |database| {
         let core = core(database);
         core.checkpoint(Some(10 << 10)).expect("the disk has no faults");
         core.checkpoint(Some(10 << 10)).expect("the disk has no faults");

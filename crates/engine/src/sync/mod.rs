@@ -32,7 +32,7 @@ pub use checked::Traced;
 mod traced {
     /// Stands for memory that is not atomic and yet shared, so that loom sees who reads it while another writes it.
     #[derive(Default)]
-    pub struct Traced;
+    pub struct Traced(());
 
     impl Traced {
         #[inline(always)]

@@ -1,5 +1,5 @@
 //! A page between readers that load it, a writer, a checkpoint and the evictor, gone through in thousands of schedules:
-//! `cargo test --package lyredb-engine --features shuttle --lib schedules`.
+//! `cargo test --package lyredb-engine --features shuttle,small-pages --lib schedules`.
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -131,7 +131,7 @@ fn nothing_published_is_lost_or_unseen() {
         &[World::checkpoint, World::relocate, World::checkpoint],
         &[World::evict, World::evict, World::evict, World::evict],
     ];
-    explore(6_000, move || {
+    explore(12_000, move || {
         let world = Arc::new(World::new());
         let threads = workers.map(|work| {
             let world = Arc::clone(&world);
