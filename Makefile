@@ -44,7 +44,8 @@ test: ## All tests, and what they tried (LYREDB_TEST_EFFORT=0.1 for a quick look
 test-rust: .venv/.python ## The engine's tests
 	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine
 	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features small-pages --test model
-	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features shuttle --lib schedules
+	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features shuttle,small-pages --lib schedules
+	$(BIN)/python scripts/cargo_test.py --locked --package lyredb-engine --features loom --lib orderings
 
 # Ten million images take LYREDB_TEST_EFFORT=100. LYREDB_TEST_CUT, as a failure tells it, repeats that failure.
 .PHONY: test-crash
@@ -78,6 +79,8 @@ lint-rust: .venv/.python
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --locked --quiet -- -D warnings
+	cargo clippy --package lyredb-engine --lib --features shuttle,small-pages --locked --quiet -- -D warnings
+	cargo clippy --package lyredb-engine --lib --features loom --locked --quiet -- -D warnings
 
 .PHONY: lint-python
 lint-python: .venv/.lint

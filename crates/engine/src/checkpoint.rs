@@ -9,7 +9,6 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use crossbeam_epoch::{self as epoch, Guard};
 use rustc_hash::FxHashMap;
 
 use crate::catalogue::Root;
@@ -21,6 +20,7 @@ use crate::page_tree::{Entry, encode_inner};
 use crate::pagefile::{Codec, Extent, PageKind, Superblock};
 use crate::pause::{Point, point};
 use crate::sync::Ordering;
+use crate::sync::epoch::{self, Guard};
 use crate::tree::{
     BLOB, Blob, Bottom, DIRTY, EXPIRING, Found, LEAST_SHARE, PageRef, RETIRED, Record, encode_leaf, gather, view,
 };

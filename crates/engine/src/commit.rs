@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crossbeam_epoch::{self as epoch, Guard};
 use smallvec::SmallVec;
 
 use crate::Durability;
@@ -16,6 +15,7 @@ use crate::mvcc::InFlight;
 use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::sync::MutexGuard;
+use crate::sync::epoch::{self, Guard};
 use crate::tree::{BLOB, Blob, Columns, Cursor, Limit, Record, Rows, Tree, Writer, head};
 
 /// What a transaction needs to be unchanged since its snapshot.

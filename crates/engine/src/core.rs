@@ -5,8 +5,6 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam_epoch as epoch;
-
 use crate::Durability;
 use crate::catalogue::{Catalogue, FamilyEntry};
 use crate::checkpoint::CheckpointState;
@@ -22,7 +20,8 @@ use crate::memory::Memory;
 use crate::mvcc::Versions;
 use crate::page_tree::Opened;
 use crate::pagefile::PageFile;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
+use crate::sync::checked::{AtomicBool, AtomicU64};
+use crate::sync::{Mutex, Ordering, RwLock, epoch};
 use crate::tree::{Surroundings, Tree};
 use crate::tunables::Settings;
 

@@ -9,9 +9,10 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
 
 use crate::histogram::{Histogram, Reading};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 macro_rules! named {
     ($what:ident: $($(#[$doc:meta])* $name:ident => $text:literal,)*) => {

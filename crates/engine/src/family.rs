@@ -4,14 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_epoch as epoch;
-
 use crate::batch::{Batch, check_key, check_value};
 use crate::core::Shared;
 use crate::counters::{Count, FamilyCounters, Measure, Row};
 use crate::error::{Error, Result};
 use crate::pause::{Point, point};
-use crate::sync::{AtomicU32, Ordering, RwLock};
+use crate::sync::checked::AtomicU32;
+use crate::sync::{Ordering, RwLock, epoch};
 use crate::tree::{AsOf, Lookup, Record, Tree};
 use crate::tunables::Settings;
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sync::Instant;
 
 /// Where in a program something was done.
 #[derive(Clone, Debug, PartialEq, Eq)]

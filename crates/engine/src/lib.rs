@@ -26,6 +26,8 @@ mod maintenance;
 mod memory;
 mod mvcc;
 mod open;
+#[cfg(all(test, feature = "loom"))]
+mod orderings;
 mod page_tree;
 mod pagefile;
 #[doc(hidden)]

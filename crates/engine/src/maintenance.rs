@@ -1,10 +1,7 @@
 //! The thread that keeps the log short and the memory within its budget, and the work it does.
 
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-use crossbeam_epoch as epoch;
+use std::time::Duration;
 
 use crate::core::Core;
 use crate::counters::Count;
@@ -13,7 +10,8 @@ use crate::family::FamilyCore;
 use crate::host::Warning;
 use crate::pause::{Point, point};
 use crate::space::Tidying;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{AtomicU64, Instant, Mutex, Ordering, epoch};
 use crate::tree::{DIRTY, Found, retire_leaf};
 
 const EVERY: Duration = Duration::from_millis(50);
@@ -35,9 +33,9 @@ pub struct Maintenance {
 struct Evictor {
     /// Where it stopped: a family's number and a key.
     hand: (u32, Vec<u8>),
-    /// The oldest version that somebody could read at then.
-    oldest: u64,
-    /// Old versions stand in the way: until so much memory is used, or a snapshot closes, checkpoints win nothing.
+    /// The budget, and the oldest version that somebody could read at then.
+    within: (u64, u64),
+    /// Old versions stand in the way: until so much memory is used, or these change, nothing is won.
     futile_below: u64,
 }
 
@@ -51,7 +49,7 @@ struct State {
 impl Maintenance {
     pub fn start(core: &Arc<Core>) -> std::io::Result<()> {
         let weak = Arc::downgrade(core);
-        let thread = std::thread::Builder::new().name("lyredb-maintenance".into()).spawn(move || run(&weak))?;
+        let thread = thread::Builder::new().name("lyredb-maintenance".into()).spawn(move || run(&weak))?;
         core.maintenance.state.lock().thread = Some(thread);
         Ok(())
     }
@@ -80,7 +78,7 @@ impl Maintenance {
     /// Sleeps until it is time, memory is short, or the thread is to stop; false for the last.
     fn pause(&self, time: Duration) -> bool {
         if !self.state.lock().stop {
-            std::thread::park_timeout(time);
+            thread::park_timeout(time);
         }
         !self.state.lock().stop
     }
@@ -180,11 +178,12 @@ impl Core {
     /// a checkpoint writes them first. Old versions that a snapshot needs stay, whatever the budget.
     pub fn evict(&self) -> Result<()> {
         let mut evictor = self.maintenance.evictor.lock();
-        let oldest = self.versions.active()[0];
-        if oldest != evictor.oldest {
-            (evictor.oldest, evictor.futile_below) = (oldest, 0);
+        let budget = self.memory.budget();
+        let within = (budget, self.versions.active()[0]);
+        if within != evictor.within {
+            (evictor.within, evictor.futile_below) = (within, 0);
         }
-        let goal = self.memory.budget() - self.memory.budget() / 32;
+        let goal = budget - budget / 32;
         let round = |hand: &mut (u32, Vec<u8>)| {
             // Twice: the first pass takes away the marks of use.
             (0..2).any(|_| self.memory.used() <= goal || self.sweep(goal, hand))

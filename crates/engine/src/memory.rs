@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 use std::sync::mpsc::SyncSender;
-use std::thread::Thread;
 
 use crate::ahead;
+use crate::sync::thread::{self, Thread};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Made ready ahead of writers, at most.
@@ -86,14 +86,16 @@ impl Memory {
 
     #[cold]
     fn call(&self) {
-        if let Some(keeper) = self.keeper.get().filter(|_| !self.called.swap(true, Ordering::AcqRel)) {
+        let Some(keeper) = self.keeper.get() else { return };
+        // Not by itself: it would never rest while what it cannot drop is above the budget.
+        if keeper.id() != thread::current().id() && !self.called.swap(true, Ordering::AcqRel) {
             keeper.unpark();
         }
     }
 
     /// Makes the current thread the one that is unparked when room is needed.
     pub fn keep(&self) {
-        let _ = self.keeper.set(std::thread::current());
+        let _ = self.keeper.set(thread::current());
     }
 
     /// The keeper is about to make room; it is called again if that was not enough.
@@ -156,6 +158,16 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_keeper_is_called_by_others_and_not_by_itself() {
+        let memory = Memory::new(10);
+        memory.keep();
+        memory.add(20);
+        assert!(!memory.called.load(Ordering::Relaxed), "it would go on at once, for ever");
+        std::thread::scope(|scope| scope.spawn(|| memory.add(1)).join()).expect("no panic");
+        assert!(memory.called.load(Ordering::Relaxed));
+    }
 
     #[test]
     fn memory_is_made_ready_where_writers_make_it_grow() {

@@ -23,7 +23,8 @@ use crate::memory::Memory;
 use crate::mvcc::Versions;
 use crate::page_tree;
 use crate::pagefile::{PAGE_FILE_NAME, PageFile, PageKind, Superblock};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, RwLock};
+use crate::sync::checked::{AtomicBool, AtomicU64};
+use crate::sync::{Mutex, RwLock};
 use crate::tunables::Settings;
 
 const LOCK_NAME: &str = "lock";

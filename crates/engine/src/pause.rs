@@ -57,8 +57,10 @@ pub use hook::point;
 pub mod hook {
     use std::sync::Arc;
 
+    use parking_lot::RwLock;
+
     use super::Point;
-    use crate::sync::{AtomicBool, Ordering, RwLock};
+    use crate::sync::{AtomicBool, Ordering};
 
     type Hook = Arc<dyn Fn(Point) + Send + Sync>;
 

@@ -1,14 +1,12 @@
 //! What `check` and `stats` tell.
 
-use crossbeam_epoch as epoch;
-
 use crate::core::Core;
 use crate::counters::{Count, Measure};
 use crate::error::{Error, Result};
 use crate::histogram::Reading;
 use crate::pagefile::{Extent, PAGE_FILE_NAME};
 use crate::snapshot::Progress;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, epoch};
 
 /// What a check saw, and what was wrong.
 #[derive(Clone, Debug, Default)]

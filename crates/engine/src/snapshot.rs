@@ -1,7 +1,7 @@
 //! Reading the database as it stood at one moment.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Resident;
 use crate::core::Core;
@@ -11,6 +11,7 @@ use crate::family::Family;
 use crate::mvcc::{ActiveVersion, Deadline};
 use crate::pause::{Point, point};
 use crate::range::Range;
+use crate::sync::Instant;
 use crate::tree::{self, AsOf};
 
 /// Everything that was visible when it was taken, unchanged until its last clone is dropped. That of a transaction with a

@@ -1,14 +1,12 @@
 //! Giving space back: checkpoints that move what lies at the end of the page file to free places before it.
 
-use std::time::{Duration, Instant};
-
-use crossbeam_epoch as epoch;
+use std::time::Duration;
 
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::pagefile::Usage;
 use crate::snapshot::Progress;
-use crate::sync::Ordering;
+use crate::sync::{Instant, Ordering, epoch, thread};
 
 /// For readers of pages that are to be given back.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -61,7 +59,7 @@ impl Core {
         while self.releases.load(Ordering::Acquire) > 0 && start.elapsed() < LONGEST_WAIT {
             // Frees a few of the things that wait, oldest first; after heavy writing many stand before the extents.
             epoch::pin().flush();
-            std::thread::yield_now();
+            thread::yield_now();
         }
         self.pages.trim().map(drop)
     }

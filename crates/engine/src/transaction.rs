@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Resident;
 use crate::batch::{Batch, check_key, check_value};
@@ -14,6 +14,7 @@ use crate::family::{Family, FamilyCore};
 use crate::mvcc::Deadline;
 use crate::range::Range;
 use crate::snapshot::Snapshot;
+use crate::sync::Instant;
 use crate::tree::{Columns, Fetched, Rows};
 
 /// A point in a transaction that it can be rolled back to.

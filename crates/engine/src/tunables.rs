@@ -4,9 +4,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::error::{Error, Result};
 use crate::pagefile::Codec;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {

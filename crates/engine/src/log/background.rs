@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::group::Shared;
 use crate::Durability;
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::checked::AtomicBool;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Instant, Mutex, Ordering};
 
 /// So much in memory is written at once, before its time has come.
 const EARLY_BYTES: usize = 256 << 10;

@@ -1,6 +1,5 @@
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::background::{self, Alarm};
 use super::format::{BLOCK_HEADER_BYTES, MAX_RECORD_BYTES, RECORD_HEADER_BYTES};
@@ -10,7 +9,8 @@ use super::tail::{Gathered, Refusal, Tail, Ticket};
 use super::writer::{Failure, LogCounters, Progress, Writer, remove_file};
 use crate::disk::Disk;
 use crate::histogram::Reading;
-use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{AtomicU64, Condvar, Instant, Mutex, MutexGuard, Ordering};
 use crate::{Durability, Error, Result};
 
 /// Places that are made beyond those that are asked for, for what comes meanwhile.
@@ -141,6 +141,8 @@ impl Log {
                 let bytes = (BLOCK_HEADER_BYTES + RECORD_HEADER_BYTES + length) as u64;
                 self.shared.lead_alone(Work::Reserve(bytes + SPARE_BYTES))?;
             }
+            // All may be written already, and who wrote it about to say so.
+            thread::yield_now();
         }
     }
 
@@ -382,7 +384,7 @@ impl Shared {
             if start.elapsed() >= limit {
                 break false;
             }
-            std::thread::yield_now();
+            thread::yield_now();
         };
         let mut gate = self.gate.lock();
         gate.linger.waited(all_came);
@@ -394,6 +396,8 @@ impl Shared {
         let mut slot = self.writer.lock();
         let Some(writer) = slot.as_mut() else { return Err(Error::ReadOnly) };
         let result = writer.write(gathered).and_then(|buffer| {
+            // There is room again: who appends has not to wait for the sync too.
+            self.tail.lock().stalled = false;
             match work {
                 Work::Write => {}
                 Work::Reserve(bytes) => writer.reserve(bytes)?,
@@ -419,10 +423,8 @@ impl Shared {
         }
         match result {
             Ok(buffer) => {
-                let mut tail = self.tail.lock();
-                tail.stalled = false;
                 if let Some(buffer) = buffer {
-                    tail.give_back(buffer);
+                    self.tail.lock().give_back(buffer);
                 }
                 Ok(writer.segment())
             }

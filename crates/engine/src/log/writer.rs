@@ -11,7 +11,7 @@ use super::segments;
 use super::tail::Gathered;
 use crate::disk::{Disk, File};
 use crate::histogram::Histogram;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, checked};
 use crate::{Durability, Error, Result};
 
 /// A segment that has grown past this is followed by another.
@@ -38,9 +38,9 @@ pub struct LogCounters {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// Positions and versions up to which all was written, and synced.
-    pub written_position: AtomicU64,
-    pub synced_position: AtomicU64,
-    pub synced_version: AtomicU64,
+    pub written_position: checked::AtomicU64,
+    pub synced_position: checked::AtomicU64,
+    pub synced_version: checked::AtomicU64,
     /// Bytes of all segments that were needed at opening and since.
     pub total_bytes: AtomicU64,
     pub files: Mutex<Files>,

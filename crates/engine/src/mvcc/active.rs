@@ -2,7 +2,6 @@
 
 use std::ptr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
@@ -10,10 +9,10 @@ use super::Versions;
 use crate::counters::thread_slot;
 use crate::host::{OpenSnapshot, Origin};
 use crate::sync::checked::{AtomicBool, AtomicPtr, AtomicU64};
-use crate::sync::{Mutex, Ordering};
+use crate::sync::{Instant, Mutex, Ordering};
 
 const FREE: u64 = u64::MAX;
-const SLOTS: usize = 32;
+const SLOTS: usize = if cfg!(feature = "loom") { 2 } else { 32 };
 
 struct Slot {
     version: AtomicU64,
@@ -76,7 +75,7 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let next = *self.next.get_mut();
+        let next = self.next.load(Ordering::Relaxed);
         if !next.is_null() {
             // SAFETY: owned by this table alone.
             drop(unsafe { Box::from_raw(next) });

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use super::{ActiveVersion, Versions};
-use crate::sync::Mutex;
+use crate::sync::{Instant, Mutex};
 
 /// By moment, and by a number that tells apart those of one moment.
 type Key = (Instant, u64);

@@ -2,6 +2,8 @@
 
 mod active;
 mod deadlines;
+#[cfg(all(test, feature = "loom"))]
+mod orderings;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
 mod versions;

@@ -1,5 +1,5 @@
 //! Registering, pruning and finishing, gone through in thousands of schedules:
-//! `cargo test --package lyredb-engine --features shuttle --lib schedules`.
+//! `cargo test --package lyredb-engine --features shuttle,small-pages --lib schedules`.
 
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
@@ -55,7 +55,7 @@ impl Leaf {
 
 #[test]
 fn what_a_registered_version_sees_is_never_pruned() {
-    explore(|| {
+    explore(8_000, || {
         let versions = Arc::new(Versions::new(1));
         let next = Arc::new(AtomicU64::new(2));
         let leaves = Arc::new([Leaf::new(), Leaf::new()]);
@@ -83,7 +83,7 @@ fn what_a_registered_version_sees_is_never_pruned() {
 
 #[test]
 fn a_read_at_a_version_that_was_released_is_right_or_knows() {
-    explore(|| {
+    explore(8_000, || {
         let versions = Arc::new(Versions::new(1));
         let next = Arc::new(AtomicU64::new(2));
         let leaf = Arc::new(Leaf::new());
@@ -115,7 +115,7 @@ fn a_read_at_a_version_that_was_released_is_right_or_knows() {
 #[test]
 fn versions_become_visible_in_order_and_all_of_them() {
     const COMMITS: usize = 6;
-    explore(|| {
+    explore(8_000, || {
         let versions = Arc::new(Versions::new(0));
         let next = Arc::new(AtomicU64::new(1));
         let applied: Arc<[AtomicBool; COMMITS]> = Arc::new(std::array::from_fn(|_| AtomicBool::new(false)));
@@ -150,7 +150,7 @@ fn versions_become_visible_in_order_and_all_of_them() {
 
 #[test]
 fn the_table_of_snapshots_grows_under_its_users() {
-    explore(|| {
+    explore(8_000, || {
         let versions = Arc::new(Versions::new(5));
         // One slot is left in the first table.
         let open: Vec<_> = (0..31).map(|_| versions.register()).collect();

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use crossbeam_utils::{Backoff, CachePadded};
+use crossbeam_utils::CachePadded;
 
 use super::active::Table;
 use super::deadlines::Deadlines;
 use crate::error::{Error, Result};
-use crate::sync::Ordering;
-use crate::sync::checked::{AtomicBool, AtomicU64};
+use crate::sync::checked::AtomicU64;
+use crate::sync::{Backoff, Ordering, thread};
 
 /// Commits that may be on their way at once; each has a thread of its own.
-const RING: usize = 4096;
+const RING: usize = if cfg!(any(feature = "loom", feature = "shuttle")) { 16 } else { 4096 };
 
 pub struct Versions {
     visible: CachePadded<AtomicU64>,
     /// Slot `v % RING` holds `v` once commit `v` may be seen.
     finished: Box<[AtomicU64]>,
-    broken: AtomicBool,
+    /// The first commit that will never be seen, nor any behind it.
+    lost: AtomicU64,
     table: Table,
     deadlines: Deadlines,
 }
@@ -27,7 +28,7 @@ impl Versions {
         Versions {
             visible: CachePadded::new(AtomicU64::new(visible)),
             finished: (0..RING).map(|_| AtomicU64::new(0)).collect(),
-            broken: AtomicBool::new(false),
+            lost: AtomicU64::new(u64::MAX),
             table: Table::default(),
             deadlines: Deadlines::default(),
         }
@@ -65,11 +66,11 @@ impl Versions {
     pub fn wait_visible(&self, version: u64) -> Result<()> {
         let backoff = Backoff::new();
         while self.visible() < version {
-            if self.broken.load(Ordering::Acquire) {
+            if self.lost.load(Ordering::Acquire) <= version {
                 return Err(Error::Poisoned { why: "an earlier commit did not finish".into() });
             }
             if backoff.is_completed() {
-                std::thread::sleep(Duration::from_micros(50));
+                thread::sleep(Duration::from_micros(50));
             } else {
                 backoff.snooze();
             }
@@ -110,7 +111,7 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if !self.finished {
-            self.versions.broken.store(true, Ordering::Release);
+            self.versions.lost.fetch_min(self.version, Ordering::AcqRel);
         }
     }
 }
@@ -137,6 +138,20 @@ mod tests {
         drop(versions.in_flight(1));
         versions.in_flight(2).finish();
         assert!(matches!(versions.wait_visible(2), Err(Error::Poisoned { .. })));
+    }
+
+    #[test]
+    fn a_lost_commit_is_nothing_to_those_before_it() {
+        let versions = Versions::new(0);
+        let (first, second) = (versions.in_flight(1), versions.in_flight(2));
+        drop(versions.in_flight(3));
+        second.finish();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| versions.wait_visible(2));
+            std::thread::sleep(Duration::from_millis(5));
+            first.finish();
+            assert!(waiting.join().expect("no panic").is_ok(), "it is seen, and its committer was told that it is not");
+        });
     }
 
     #[test]

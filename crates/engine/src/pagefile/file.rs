@@ -13,7 +13,7 @@ use super::header::{PageDefect, PageHeader, granules_for};
 use super::open;
 use super::superblock::Superblock;
 use crate::disk::{Disk, File, read_fully};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, checked};
 use crate::{Error, Result};
 
 const FIRST_PAGE_GRANULE: u64 = FIRST_PAGE_OFFSET / GRANULE_BYTES;
@@ -45,10 +45,10 @@ pub struct PageFile {
     read_only: bool,
     space: Mutex<FreeMap>,
     /// The file's length as `space` has it, for readers, which take no lock.
-    end_bytes: AtomicU64,
+    end_bytes: checked::AtomicU64,
     committed: Mutex<Superblock>,
     /// Set with `failure`, and never taken back.
-    poisoned: AtomicBool,
+    poisoned: checked::AtomicBool,
     failure: Mutex<String>,
     pages_read: AtomicU64,
     bytes_read: AtomicU64,
@@ -88,9 +88,9 @@ impl PageFile {
             path: disk.root().join(PAGE_FILE_NAME),
             read_only,
             space: Mutex::new(FreeMap::new(FIRST_PAGE_GRANULE, end)),
-            end_bytes: AtomicU64::new(end * GRANULE_BYTES),
+            end_bytes: checked::AtomicU64::new(end * GRANULE_BYTES),
             committed: Mutex::new(committed),
-            poisoned: AtomicBool::new(false),
+            poisoned: checked::AtomicBool::new(false),
             failure: Mutex::new(String::new()),
             pages_read: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
@@ -335,6 +335,10 @@ fn growth_bytes(file_bytes: u64) -> u64 {
 
 /// Runs with the thread's page buffer, whose contents are whatever the last page left.
 fn with_buffer<R>(run: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    if cfg!(feature = "shuttle") {
+        // All of its threads are one of the system's.
+        return run(&mut Vec::new());
+    }
     PAGE_BUFFER.with_borrow_mut(|buffer| {
         let result = run(buffer);
         if buffer.len() > KEPT_BUFFER_BYTES {

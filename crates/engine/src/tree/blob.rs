@@ -6,10 +6,10 @@
 use std::ptr;
 use std::sync::Arc;
 
-use crossbeam_epoch::Guard;
-
 use crate::memory::Memory;
-use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::sync::checked::{AtomicPtr, AtomicU64};
+use crate::sync::epoch::Guard;
+use crate::sync::{Ordering, reach};
 
 /// Beside the extent's bits, whose lowest is free: no record of the newest tree names the blob any more.
 const DROPPED: u64 = 1;
@@ -23,23 +23,20 @@ pub struct Blob {
 }
 
 impl Blob {
+    fn new(length: u64, place: u64, data: *mut Vec<u8>, memory: &Arc<Memory>) -> Arc<Blob> {
+        let (place, data) = (AtomicU64::new(place), AtomicPtr::new(data));
+        let blob = Arc::new(Blob { length, place, data, memory: Arc::clone(memory) });
+        reach::born(Arc::as_ptr(&blob));
+        blob
+    }
+
     pub fn resident(value: Vec<u8>, memory: &Arc<Memory>) -> Arc<Blob> {
         memory.add_long_value(value.len());
-        Arc::new(Blob {
-            memory: Arc::clone(memory),
-            length: value.len() as u64,
-            place: AtomicU64::new(0),
-            data: AtomicPtr::new(Box::into_raw(Box::new(value))),
-        })
+        Blob::new(value.len() as u64, 0, Box::into_raw(Box::new(value)), memory)
     }
 
     pub fn on_disk(length: u64, extent: u64, memory: &Arc<Memory>) -> Arc<Blob> {
-        Arc::new(Blob {
-            memory: Arc::clone(memory),
-            length,
-            place: AtomicU64::new(extent),
-            data: AtomicPtr::new(ptr::null_mut()),
-        })
+        Blob::new(length, extent, ptr::null_mut(), memory)
     }
 
     /// The value bytes of a record that names the blob; the record owns the reference.
@@ -83,7 +80,8 @@ impl Blob {
 
 impl Drop for Blob {
     fn drop(&mut self) {
-        let data = *self.data.get_mut();
+        reach::gone(self);
+        let data = self.data.load(Ordering::Relaxed);
         if !data.is_null() {
             // SAFETY: ours alone, as the last reference goes.
             drop(unsafe { Box::from_raw(data) });
@@ -102,6 +100,7 @@ fn pointer(value: &[u8]) -> *const Blob {
 /// # Safety
 /// The record must be alive for `'g`.
 pub unsafe fn from_value<'g>(value: &[u8]) -> &'g Blob {
+    reach::assert_alive(pointer(value));
     // SAFETY: the record holds a reference.
     unsafe { &*pointer(value) }
 }

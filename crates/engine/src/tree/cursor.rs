@@ -8,8 +8,6 @@ use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crossbeam_epoch::{self as epoch, Guard};
-
 use super::Tree;
 use super::gather::{gather, view};
 use super::inner::Inner;
@@ -20,6 +18,7 @@ use super::record::Record;
 use crate::counters::Count;
 use crate::error::Result;
 use crate::range::Range;
+use crate::sync::epoch::{self, Guard};
 
 /// What a cursor fetched, as two columns: row `i` of a column is `data[ends[i - 1]..ends[i]]`.
 #[derive(Clone, Debug, Default)]

@@ -9,14 +9,16 @@
 //! acquire the length and look at nothing beyond it. Heads are of the key behind as many bytes as the leaf's prefix has,
 //! and only tell keys apart, not their order.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 use std::slice;
 
 use super::blob;
 use super::keys::{head, prefetch};
 use super::record::{BLOB, Record};
-use crate::sync::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::checked::{AtomicPtr, AtomicU32};
+use crate::sync::reach::{self, alloc, dealloc};
+use crate::sync::{Ordering, Traced};
 
 /// A leaf's part of its delta. All but `length` changes under the family's lock only, and before the length does.
 #[repr(C)]
@@ -28,6 +30,7 @@ pub struct DeltaState {
     used: AtomicU32,
     capacity: AtomicU32,
     bytes: AtomicU32,
+    slots: Traced,
 }
 
 #[derive(Clone, Copy)]
@@ -120,11 +123,14 @@ impl<'g> Delta<'g> {
             let size = record.write(base.add(used));
             self.state.used.store((used + size) as u32, Ordering::Relaxed);
         }
+        self.state.slots.written(length);
         self.state.length.store(length as u32 + 1, Ordering::Release);
     }
 
     #[inline(always)]
     fn heads(self, length: usize) -> &'g [u64] {
+        reach::assert_alive(self.at.as_ptr());
+        (0..length).for_each(|index| self.state.slots.read(index));
         // SAFETY: the first `length` heads are filled, by the acquire in `len`.
         unsafe { slice::from_raw_parts(self.at.as_ptr().cast(), length) }
     }
@@ -132,6 +138,8 @@ impl<'g> Delta<'g> {
     /// The record in slot `index`, below a length that `len` gave; its key is whole.
     #[inline(always)]
     pub fn record(self, index: usize) -> Record<'g> {
+        reach::assert_alive(self.at.as_ptr());
+        self.state.slots.read(index);
         // SAFETY: as in `heads`.
         unsafe {
             let offset = *self.at.as_ptr().add(self.capacity() * 8).cast::<u32>().add(index);

@@ -7,7 +7,7 @@
 //!
 //! Child i holds the keys from separator i-1 (inclusive) to separator i (exclusive).
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::keys::{PIVOT_BLOCK, common_prefix, compare_prefix, head, lower_bound_by, search_from};
 use super::page::PageRef;
+use crate::sync::reach::{self, alloc, dealloc};
 
 const HEADER: usize = 64;
 
@@ -71,6 +72,7 @@ impl<'g> Inner<'g> {
 
     #[inline(always)]
     fn header(self) -> &'g Header {
+        reach::assert_alive(self.at.as_ptr());
         // SAFETY: every inner page begins with an initialised header that lives for 'g.
         unsafe { self.at.cast::<Header>().as_ref() }
     }

@@ -7,7 +7,7 @@
 //! record by the fingerprint, in the first lines of the image and one line of the record; heads serve searches by order.
 //! Images above 64 KiB have offsets of four bytes.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -18,6 +18,8 @@ use super::delta::{Delta, DeltaState};
 use super::fingerprint;
 use super::keys::{common_prefix, compare_prefix, head, prefetch, same, search};
 use super::record::{BLOB, Record};
+use crate::sync::Traced;
+use crate::sync::reach::{self, alloc, dealloc};
 
 /// Some record has a version, an expiry or is a tombstone, so that presence alone does not answer a read.
 const GUARDED: u16 = 1;
@@ -26,10 +28,12 @@ const BLOBS: u16 = 2;
 const WIDE: u16 = 4;
 
 const ALIGNMENT: usize = 64;
-const HEADER: usize = 64;
+const HEADER: usize = size_of::<Header>();
+/// What a model checker's atomics take beyond that, which is not counted.
+const BEYOND: usize = HEADER - 64;
 /// What an image takes without records: its header, and what allocators add to align it. Counted in a leaf's size, so
 /// that a full leaf of a power of two fits the allocator's block of that size; one byte more takes a quarter more.
-pub const OVERHEAD: usize = HEADER + ALIGNMENT;
+pub const OVERHEAD: usize = HEADER - BEYOND + ALIGNMENT;
 
 #[repr(C, align(64))]
 struct Header {
@@ -42,9 +46,10 @@ struct Header {
     heads_at: u32,
     prefix_length: u16,
     flags: u16,
+    content: Traced,
 }
 
-const _: () = assert!(size_of::<Header>() == HEADER);
+const _: () = assert!(BEYOND == 0 || cfg!(any(feature = "loom", feature = "shuttle")));
 
 /// A shared view of a leaf image; `'g` is the epoch guard (or the exclusive owner) that keeps it alive.
 #[derive(Clone, Copy)]
@@ -71,8 +76,11 @@ impl<'g> Leaf<'g> {
 
     #[inline(always)]
     fn header(self) -> &'g Header {
+        reach::assert_alive(self.at.as_ptr());
         // SAFETY: every leaf begins with an initialised header that lives for 'g.
-        unsafe { self.at.cast::<Header>().as_ref() }
+        let header: &'g Header = unsafe { self.at.cast().as_ref() };
+        header.content.read(0);
+        header
     }
 
     /// Fetches the lines a lookup will touch before their addresses are computed one from the other.
@@ -228,8 +236,12 @@ impl<'g> Leaf<'g> {
             // SAFETY: the delta belongs to this image alone.
             unsafe { delta.free() };
         }
+        let layout = layout(self.bytes() + BEYOND);
         // SAFETY: allocated in `build` with this layout.
-        unsafe { dealloc(self.at.as_ptr(), layout(self.bytes())) };
+        unsafe {
+            ptr::drop_in_place(self.at.cast::<Header>().as_ptr());
+            dealloc(self.at.as_ptr(), layout);
+        }
     }
 }
 
@@ -302,13 +314,16 @@ pub fn build(prefix: &[u8], records: &[Record<'_>]) -> Leaf<'static> {
             delta: DeltaState::default(),
             newest,
             count: records.len() as u32,
-            bytes: bytes as u32,
+            bytes: (bytes - BEYOND) as u32,
             fingerprints_at: fingerprints_at as u32,
             offsets_at: offsets_at as u32,
             heads_at: heads_at as u32,
             prefix_length: prefix_length as u16,
             flags,
+            content: Traced::default(),
         });
     }
-    Leaf { at, life: PhantomData }
+    let leaf = Leaf { at, life: PhantomData };
+    leaf.header().content.written(0);
+    leaf
 }

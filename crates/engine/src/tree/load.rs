@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use crossbeam_epoch::Guard;
-
 use super::Tree;
 use super::blob::Blob;
 use super::leaf::{Leaf, build, cost};
@@ -14,6 +12,7 @@ use crate::counters::Count;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::pagefile::{Extent, PAGE_FILE_NAME, PageKind};
+use crate::sync::epoch::Guard;
 
 const SOME_EXPIRE: u8 = 1;
 const SOME_BLOBS: u8 = 2;

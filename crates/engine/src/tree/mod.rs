@@ -11,6 +11,8 @@ mod inner;
 mod keys;
 mod leaf;
 mod load;
+#[cfg(all(test, feature = "loom"))]
+mod orderings;
 mod page;
 mod read;
 mod record;
@@ -39,14 +41,14 @@ pub use write::{LEAST_SHARE, Writer, retire_leaf};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam_epoch::Guard;
-
 use crate::clock::Clock;
 use crate::counters::FamilyCounters;
 use crate::memory::Memory;
 use crate::mvcc::Versions;
 use crate::pagefile::PageFile;
-use crate::sync::{AtomicBool, AtomicPtr, Mutex, Ordering};
+use crate::sync::checked::{AtomicBool, AtomicPtr};
+use crate::sync::epoch::Guard;
+use crate::sync::{Mutex, Ordering, reach};
 use crate::tunables::FamilySettings;
 
 /// What a tree needs of the database around it.
@@ -132,7 +134,7 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         // SAFETY: nobody else has the tree any more.
-        unsafe { free_page(*self.root.get_mut(), &self.around.memory) };
+        unsafe { free_page(self.root.load(Ordering::Relaxed), &self.around.memory) };
     }
 }
 
@@ -143,7 +145,7 @@ impl Drop for Tree {
 pub unsafe fn free_page(page: *mut PageRef, memory: &Memory) {
     // SAFETY: pages are boxed, and the caller gives this one up.
     let page = unsafe { Box::from_raw(page) };
-    let Some(address) = page.address() else { return };
+    let Some(address) = page.address() else { return reach::free(page) };
     if page.level() == 0 {
         // SAFETY: the image goes with its page.
         unsafe {
@@ -162,4 +164,5 @@ pub unsafe fn free_page(page: *mut PageRef, memory: &Memory) {
             inner.free();
         }
     }
+    reach::free(page);
 }

@@ -2,13 +2,12 @@
 
 use std::ptr;
 
-use crossbeam_epoch::Guard;
-
 use super::inner::Inner;
 use super::keys::prefetch;
 use super::leaf::Leaf;
-use crate::sync::Ordering;
 use crate::sync::checked::{AtomicU32, AtomicU64};
+use crate::sync::epoch::Guard;
+use crate::sync::{Ordering, reach};
 
 /// Set in `word` when the page is not in memory; the rest of the word is then its extent.
 const COLD: u64 = 1;
@@ -58,7 +57,9 @@ impl PageRef {
             records: AtomicU32::new(records),
             level: level as u32,
         };
-        Box::new(PageRef { word: AtomicU64::new(word), state: Box::new(state) })
+        let page = Box::new(PageRef { word: AtomicU64::new(word), state: Box::new(state) });
+        reach::born(&*page);
+        page
     }
 
     /// A new page, in memory only.
@@ -84,14 +85,21 @@ impl PageRef {
 
     #[inline(always)]
     pub fn level(&self) -> usize {
+        reach::assert_alive(self);
         self.state.level as usize
+    }
+
+    #[inline(always)]
+    fn word(&self) -> u64 {
+        reach::assert_alive(self);
+        self.word.load(Ordering::Acquire)
     }
 
     /// The image of an inner page, which is always in memory.
     #[inline(always)]
     pub fn inner<'g>(&self, _guard: &'g Guard) -> Inner<'g> {
         // Acquire pairs with `publish`: the image is complete before its address can be read.
-        let word = self.word.load(Ordering::Acquire);
+        let word = self.word();
         debug_assert!(word & COLD == 0);
         // SAFETY: the word of an inner page is the address of its image, alive while the guard is.
         unsafe { Inner::from_address(word & !MARKS) }
@@ -99,7 +107,7 @@ impl PageRef {
 
     #[inline(always)]
     pub fn leaf<'g>(&self, _guard: &'g Guard) -> Found<'g> {
-        let word = self.word.load(Ordering::Acquire);
+        let word = self.word();
         if word & COLD != 0 {
             return Found::Cold(word & !COLD);
         }
@@ -110,7 +118,7 @@ impl PageRef {
     /// The image's address, if it is in memory.
     #[inline(always)]
     pub fn address(&self) -> Option<u64> {
-        let word = self.word.load(Ordering::Acquire);
+        let word = self.word();
         (word & COLD == 0).then_some(word & !MARKS)
     }
 
@@ -178,6 +186,7 @@ impl PageRef {
 
     /// Whether any of the flags is set.
     pub fn is(&self, flag: u32) -> bool {
+        reach::assert_alive(self);
         self.state.flags.load(Ordering::Acquire) & flag != 0
     }
 

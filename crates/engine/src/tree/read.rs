@@ -1,13 +1,12 @@
 //! Point reads: from the root to the leaf without a lock, without a retry, without a write to shared memory.
 
-use crossbeam_epoch::Guard;
-
 use super::Tree;
 use super::blob::{self, Blob};
 use super::keys::prefetch;
 use super::leaf::Leaf;
 use super::page::{Found, PageRef};
 use super::record::{BLOB, Record};
+use crate::sync::epoch::Guard;
 
 /// Which version of a record a reader wants.
 #[derive(Clone, Copy, Debug)]

@@ -1,23 +1,25 @@
 //! A page between readers that load it, a writer, a checkpoint and the evictor, gone through in thousands of schedules:
-//! `cargo test --package lyredb-engine --features shuttle --lib schedules`.
+//! `cargo test --package lyredb-engine --features shuttle,small-pages --lib schedules`.
 
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 
-use crossbeam_epoch as epoch;
-use shuttle::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use shuttle::sync::Mutex;
 use shuttle::thread;
 
 use super::page::{DIRTY, Found, PageRef};
 use crate::schedules::explore;
-use crate::sync::Ordering;
 use crate::sync::checked::AtomicU64;
+use crate::sync::{Ordering, epoch, reach};
 
 /// Addresses and extents are multiples of it, as the marks in a page's word need.
 const STEP: u64 = 64;
 
 /// Images and extents that are never freed, as the epoch sees to in the tree, and what they hold.
 struct World {
-    page: Box<PageRef>,
+    page: ManuallyDrop<Box<PageRef>>,
     contents: Mutex<HashMap<u64, u64>>,
     next: AtomicU64,
     /// The family's lock.
@@ -30,7 +32,7 @@ impl World {
     /// The page is on disk, with content 1.
     fn new() -> World {
         World {
-            page: PageRef::cold(STEP, 1),
+            page: ManuallyDrop::new(PageRef::cold(STEP, 1)),
             contents: Mutex::new(HashMap::from([(STEP, 1)])),
             next: AtomicU64::new(2),
             writer: Mutex::new(()),
@@ -111,6 +113,13 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // SAFETY: it is taken here alone.
+        reach::free(unsafe { ManuallyDrop::take(&mut self.page) });
+    }
+}
+
 #[test]
 fn nothing_published_is_lost_or_unseen() {
     type Work = fn(&World);
@@ -122,7 +131,7 @@ fn nothing_published_is_lost_or_unseen() {
         &[World::checkpoint, World::relocate, World::checkpoint],
         &[World::evict, World::evict, World::evict, World::evict],
     ];
-    explore(move || {
+    explore(12_000, move || {
         let world = Arc::new(World::new());
         let threads = workers.map(|work| {
             let world = Arc::clone(&world);

@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-use crossbeam_epoch::{self as epoch, Guard};
-
 use super::Tree;
 use super::gather::{Gathered, gather, view};
 use super::inner::Inner;
@@ -12,6 +10,7 @@ use super::load::Aside;
 use super::page::{DIRTY, Found, PageRef, RETIRED};
 use super::record::Record;
 use crate::pagefile::{Extent, PageKind};
+use crate::sync::epoch::{self, Guard};
 
 /// What a walk saw.
 #[derive(Clone, Copy, Debug, Default)]

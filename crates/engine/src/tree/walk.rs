@@ -1,7 +1,5 @@
 //! Walking the tree a lowest inner page at a time, for who holds no page between two steps.
 
-use crossbeam_epoch::{self as epoch, Guard};
-
 use super::Tree;
 use super::blob::Blob;
 use super::gather::gather;
@@ -9,6 +7,7 @@ use super::inner::Inner;
 use super::leaf::Leaf;
 use super::page::{Found, PageRef};
 use super::record::{BLOB, Record};
+use crate::sync::epoch::{self, Guard};
 
 /// A lowest inner page, or the root when that is a leaf.
 pub struct Bottom<'g> {

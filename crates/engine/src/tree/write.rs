@@ -7,7 +7,6 @@
 use std::ops::Range;
 use std::ptr;
 
-use crossbeam_epoch::Guard;
 use smallvec::SmallVec;
 
 use super::Tree;
@@ -22,6 +21,8 @@ use super::record::{BLOB, Record};
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::pause::{Point, point};
+use crate::sync::epoch::Guard;
+use crate::sync::reach;
 
 /// Children of an inner page at most, and at least (but for the root).
 const FAN_OUT: usize = if cfg!(feature = "small-pages") { 8 } else { 192 };
@@ -480,6 +481,7 @@ impl Tree {
                     Some(address) => Inner::from_address(address).free(),
                     None => {}
                 }
+                reach::free(page);
             });
         }
     }

@@ -1,0 +1,142 @@
+//! Pages that are split, merged, written, moved, driven out and read again, under readers.
+
+use std::sync::Arc;
+
+use shuttle::thread;
+
+use super::{database, explore, get, number_in, open, value_of};
+use crate::core::Shared;
+use crate::disk::MemoryDisk;
+use crate::tree::{Columns, Fetched, Rows};
+use crate::{Batch, Database, Durability, Family, Range};
+
+/// The keys [side, pair] of the two sides are always written together.
+const PAIRS: u8 = 6;
+const LONG: u8 = 2;
+
+/// Of some pairs the value is a long one, which is kept outside its leaf.
+fn value_for(pair: u8, number: u64) -> Vec<u8> {
+    value_of(number, if pair == LONG { 300 } else { 120 })
+}
+
+fn write_pairs(database: &Database, family: &Family, pairs: impl Iterator<Item = u8>, number: u64) {
+    let mut batch = Batch::default();
+    for pair in pairs {
+        for side in 0..2 {
+            batch.put(family, &[side, pair], &value_for(pair, number), None).expect("it is short");
+        }
+    }
+    database.write(batch).expect("the disk has no faults");
+}
+
+/// A new database with all pairs, of number 1, in several leaves, which are also on disk.
+fn filled() -> (Database, MemoryDisk) {
+    let (database, disk) = database(Durability::Sync);
+    write_pairs(&database, &database.default_family(), 0..PAIRS, 1);
+    database.checkpoint().expect("the disk has no faults");
+    (database, disk)
+}
+
+fn core(database: &Database) -> Arc<Shared> {
+    Arc::clone(&database.default_family().database)
+}
+
+/// Overwrites pairs, one at a time, and for a while puts so much between that leaves are split and merged again.
+fn change(database: &Database, family: &Family) {
+    write_pairs(database, family, 1..4, 2);
+    for between in 0..5 {
+        family.put(&[0, 3, between], &value_of(0, 200), None).expect("the disk has no faults");
+    }
+    family.delete_range(Some(&[0, 3, 0]), Some(&[0, 4])).expect("the disk has no faults");
+    write_pairs(database, family, 0..2, 3);
+}
+
+const LAST: [u64; PAIRS as usize] = [3, 3, 2, 2, 1, 1];
+
+/// One state: both sides of each pair agree, nothing is missing, and a scan and lookups say the same.
+fn read_state(database: &Database, family: &Family) {
+    let snapshot = database.snapshot().expect("it is open");
+    let mut cursor = snapshot.cursor(family, Range::default(), false).expect("it is open");
+    let mut rows = Rows::default();
+    while cursor.fetch(Columns::Both, 4, usize::MAX / 2, true, &mut rows).expect("the disk has no faults")
+        == Fetched::More
+    {}
+    let scanned = |key: &[u8]| (0..rows.len()).find(|&row| rows.key(row) == key).map(|row| number_in(rows.value(row)));
+    for pair in 0..PAIRS {
+        let [left, right] = [0, 1].map(|side| snapshot.get(family, &[side, pair], number_in).expect("it is open"));
+        assert_eq!(left, right, "half of a batch is seen");
+        assert!(left.is_some(), "pair {pair} is not found");
+        assert_eq!([0, 1].map(|side| scanned(&[side, pair])), [left, right], "a scan saw another state");
+    }
+}
+
+/// What is seen once is not older the next time.
+fn read_newest(family: &Family) {
+    for pair in 0..PAIRS / 2 {
+        let mut before = 1;
+        for side in [1, 0] {
+            let number = get(family, &[side, pair]);
+            assert!(number >= before, "{number} after {before}");
+            before = number;
+        }
+    }
+}
+
+fn is_whole(database: &Database) {
+    let report = database.check(&mut |_, _| true).expect("the disk has no faults");
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let family = database.default_family();
+    for pair in 0..PAIRS {
+        let expected = LAST[usize::from(pair)];
+        assert_eq!([0, 1].map(|side| get(&family, &[side, pair])), [expected; 2], "a commit is lost");
+    }
+}
+
+fn explore_changes(schedules: u64, beside: fn(&Database)) {
+    explore(schedules, move || {
+        let (database, disk) = filled();
+        let family = database.default_family();
+        thread::scope(|scope| {
+            let (database, family) = (&database, &family);
+            scope.spawn(move || change(database, family));
+            scope.spawn(move || read_state(database, family));
+            scope.spawn(move || read_newest(family));
+            scope.spawn(move || beside(database));
+        });
+        is_whole(&database);
+        drop(family);
+        database.close().expect("the disk has no faults");
+        let database = open(&disk, Durability::Sync);
+        is_whole(&database);
+    });
+}
+
+#[test]
+fn splits_and_merges_take_nothing_from_readers() {
+    explore_changes(4_000, |_| ());
+}
+
+#[test]
+fn a_checkpoint_beside_splits_and_merges_misses_nothing() {
+    explore_changes(4_000, |database| database.checkpoint().expect("the disk has no faults"));
+}
+
+#[test]
+fn leaves_that_are_driven_out_come_back_as_they_were() {
+    explore_changes(4_000, |database| {
+        let core = core(database);
+        core.memory.set_budget(1);
+        for _ in 0..2 {
+            core.evict().expect("the disk has no faults");
+        }
+    });
+}
+
+#[test]
+fn compaction_moves_pages_under_their_readers() {
+    explore_changes(4_000, |database| {
+        let core = core(database);
+        core.checkpoint(Some(10 << 10)).expect("the disk has no faults");
+        core.checkpoint(Some(10 << 10)).expect("the disk has no faults");
+    });
+}
