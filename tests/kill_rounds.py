@@ -72,10 +72,14 @@ class Victim:
             self.phases.discard(line[1:])
         else:
             try:
-                thread, number = map(int, line.split())
+                thread, number = map(int, line.removeprefix("=").split())
             except ValueError:
                 raise AssertionError(f"the writer says: {line}") from None
-            assert number > self.acknowledged.get(thread, -1)
+            before = self.acknowledged.get(thread, -1)
+            if line[0] == "=":
+                assert number >= before, f"opened again, {number} is the last of thread {thread}, {before} acknowledged"
+                return
+            assert number > before, f"thread {thread} acknowledges {number} after {before}"
             self.acknowledged[thread] = number
             self.count += 1
 

@@ -94,7 +94,7 @@ def run_writer(path: Path, durability: str, ledger: dict[int, int], *, end: sign
         assert "+write\n" in lines
         if end is not None:
             threading.Timer(after, process.send_signal, [end]).start()
-        numbers = [line.split() for line in lines if line[0] not in "+-"]
+        numbers = [line.split() for line in lines if line[0] not in "+-="]
         status = process.wait(30)
     for thread, number in numbers:  # what it says of errors does not fit
         assert int(number) > ledger.get(int(thread), -1)

@@ -2,7 +2,8 @@
 
 Each line it prints, "thread number", says that all commits of that thread up to that number are acknowledged: as
 durable with "sync", by `db.sync()` otherwise. "+open" and "-open" say that it begins and ends to open the database; the
-same for "checkpoint", "compact" and "close". Anything else it prints is an error.
+same for "checkpoint", "compact" and "close". "=thread number" is the last commit of a thread
+that it finds when it has opened the database. Anything else it prints is an error.
 
 After SECONDS the program comes to its end with the database open and its threads at work: then with "async" a commit
 is acknowledged when it is done. If SECONDS is 0 it closes and opens the database again and again, with its threads at
@@ -104,6 +105,8 @@ class Writer:
             self.db: Any = lyredb.open(folder, durability=durability, **SETTINGS)
         known = families(self.db)
         self.done = [last_number(known, thread) for thread in range(THREADS)]
+        for thread, number in enumerate(self.done):
+            say(f"={thread} {number}")
         work: list[Any] = [lambda thread=thread: self.write(thread) for thread in range(THREADS)]
         self.threads = [
             threading.Thread(target=self.guard, args=(each,), daemon=True) for each in (*work, self.maintain)
