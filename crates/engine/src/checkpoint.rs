@@ -44,6 +44,8 @@ pub struct CheckpointState {
     pub dropped: Vec<Arc<FamilyCore>>,
     /// How many of these, the first, have their extents in `doomed`: a checkpoint that saw them failed.
     pub dropped_doomed: usize,
+    /// The last one has been made: what follows empties the trees.
+    pub ended: bool,
     /// How long each checkpoint took that came to its end, in nanoseconds.
     pub times: Histogram,
 }
@@ -80,6 +82,9 @@ impl Core {
     }
 
     pub fn checkpoint_locked(&self, state: &mut CheckpointState, move_from: Option<u64>) -> Result<()> {
+        if state.ended {
+            return Err(Error::Closed);
+        }
         let started = std::time::Instant::now();
         let _families_stay = self.catalogue.lock();
         let (segment, last) = self.log.rotate()?;

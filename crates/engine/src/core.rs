@@ -20,6 +20,7 @@ use crate::memory::Memory;
 use crate::mvcc::Versions;
 use crate::page_tree::Opened;
 use crate::pagefile::PageFile;
+use crate::pause::{Point, point};
 use crate::sync::checked::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, Ordering, RwLock, epoch};
 use crate::tree::{Surroundings, Tree};
@@ -132,6 +133,9 @@ impl Core {
         }
         let written =
             if self.read_only { Ok(()) } else { self.checkpoint_if_changed().and_then(|()| self.tidy_at_close()) };
+        // A checkpoint that came later would take emptied trees for the content.
+        self.checkpoint.lock().ended = true;
+        point(Point::CloseWritten);
         let guard = epoch::pin();
         for family in families {
             family.tree.clear(&guard);

@@ -43,6 +43,7 @@ points! {
     EvictionLocked,
     LeafEvicted,
     CatalogueLocked,
+    CloseWritten,
     ReadStarted,
 }
 

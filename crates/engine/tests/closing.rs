@@ -10,11 +10,14 @@ mod common;
 #[path = "common/stop.rs"]
 mod stop;
 
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lyredb_engine::disk::MemoryDisk;
-use lyredb_engine::pause::Point;
+use lyredb_engine::pause::{Point, hook};
 use lyredb_engine::{Batch, Columns, Database, Error, Family, Fetched, Options, Range, Resident, Rows, Snapshot};
 use stop::Stop;
 
@@ -116,4 +119,84 @@ fn a_family_that_is_made_while_the_database_closes_is_closed_too_and_lasts() {
     };
     let database = common::open(&disk, &Options::default());
     assert_eq!(database.family("late").expect("open").is_some(), lasts);
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    None,
+    Closer,
+    Compactor,
+}
+
+thread_local! {
+    static ROLE: Cell<Role> = const { Cell::new(Role::None) };
+}
+
+/// Whether it comes true within a minute.
+fn comes(flag: &AtomicBool) -> bool {
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !flag.load(Ordering::Acquire) && Instant::now() < limit {
+        thread::sleep(Duration::from_millis(1));
+    }
+    flag.load(Ordering::Acquire)
+}
+
+/// A compaction is a row of checkpoints. Close writes its own and then empties the trees: one that came after would take
+/// that for the content.
+#[test]
+fn a_compaction_under_way_writes_nothing_once_the_trees_are_emptied() {
+    static WRITTEN: AtomicBool = AtomicBool::new(false);
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    static EMPTIED: AtomicBool = AtomicBool::new(false);
+    static PAUSED: AtomicBool = AtomicBool::new(false);
+    let disk = MemoryDisk::new();
+    let database = filled(&disk);
+    let family = database.default_family();
+    let mut random = common::Random(1);
+    for _ in 0..2 {
+        for number in 0..RECORDS {
+            let noise: Vec<u8> = (0..200).map(|_| random.next() as u8).collect();
+            family.put(&number.to_be_bytes(), &noise, None).expect("room");
+        }
+        database.checkpoint().expect("a checkpoint");
+    }
+    // Held for as long as the hook is in use.
+    let _turn = Stop::at(Point::CatalogueLocked);
+    hook::install(Some(Arc::new(|point| match (ROLE.get(), point) {
+        (Role::Closer, Point::CloseWritten) => {
+            WRITTEN.store(true, Ordering::Release);
+            comes(&STARTED);
+        }
+        (Role::Compactor, Point::CheckpointStarted) if WRITTEN.load(Ordering::Acquire) => {
+            STARTED.store(true, Ordering::Release);
+            comes(&EMPTIED);
+        }
+        _ => {}
+    })));
+    let compactor = {
+        let database = database.clone();
+        thread::spawn(move || {
+            ROLE.set(Role::Compactor);
+            let done = database.compact(&mut |_, _| {
+                PAUSED.store(true, Ordering::Release);
+                comes(&WRITTEN)
+            });
+            STARTED.store(true, Ordering::Release);
+            done
+        })
+    };
+    assert!(comes(&PAUSED), "there is something to compact");
+    let closer = {
+        let database = database.clone();
+        thread::spawn(move || {
+            ROLE.set(Role::Closer);
+            database.close()
+        })
+    };
+    closer.join().expect("no panic").expect("closes");
+    EMPTIED.store(true, Ordering::Release);
+    let compacted = compactor.join().expect("no panic");
+    assert!(matches!(compacted, Ok(()) | Err(Error::Closed)), "{compacted:?}");
+    let database = common::open(&disk, &Options::default());
+    assert_eq!(common::content(&database, &database.default_family()).len(), RECORDS as usize);
 }
