@@ -414,8 +414,9 @@ impl Maker<'_> {
             }
             3 => setting("codec_level", between(random, 1, 4)),
             4 => setting("blob_bytes", between(random, 256, 2000)),
-            5 => setting("memory_bytes", between(random, 1 << 20, 8 << 20)),
-            6 => setting("checkpoint_log_bytes", between(random, 1 << 20, 4 << 20)),
+            // So much that no checkpoint comes unasked.
+            5 => setting("memory_bytes", between(random, 8 << 20, 64 << 20)),
+            6 => setting("checkpoint_log_bytes", between(random, 8 << 20, 64 << 20)),
             _ => setting("group_interval_ms", between(random, 1, 60)),
         }
     }
