@@ -109,7 +109,8 @@ fn every_workload_is_cut_at_every_operation() {
     };
     thread::scope(|scope| {
         let count = thread::available_parallelism().map_or(1, usize::from);
-        (0..count).for_each(|_| drop(scope.spawn(work)));
+        // Some of them pause.
+        (0..2 * count).for_each(|_| drop(scope.spawn(work)));
     });
     assert!(!ENGINE_PANICKED.load(Ordering::Relaxed), "a thread of the engine's panicked");
     let tallied = tallied.into_inner().unwrap_or_else(PoisonError::into_inner);

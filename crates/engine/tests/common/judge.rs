@@ -80,6 +80,12 @@ fn losses(replay: &Replay, count: usize, random: &mut Random) -> Vec<Loss> {
     [Loss::Nothing, Loss::Everything].into_iter().chain(some).collect()
 }
 
+fn assert_superblocks(image: &MemoryDisk) {
+    let pages = image.get(PAGE_FILE_NAME).expect("it was made");
+    let slots = (pages.get(..SUPERBLOCK_BYTES), pages.get(SUPERBLOCK_BYTES..2 * SUPERBLOCK_BYTES));
+    assert!(slots.0.is_some() && slots.0 == slots.1, "one superblock is not as the other");
+}
+
 impl Judge {
     /// The clock stands where it stood after the last step that may have been done.
     fn options(&self, event: usize) -> Options {
@@ -95,9 +101,7 @@ impl Judge {
             None => self.counts.images += 1,
         }
         if cut.again.is_none() && !self.recording.is_amid_checkpoint(cut.event) {
-            let pages = image.get(PAGE_FILE_NAME).expect("it was made");
-            let slots = (pages.get(..SUPERBLOCK_BYTES), pages.get(SUPERBLOCK_BYTES..2 * SUPERBLOCK_BYTES));
-            assert!(slots.0.is_some() && slots.0 == slots.1, "one superblock is not as the other");
+            assert_superblocks(image);
         }
         let allowed = self.recording.allowed(cut.event);
         let now = self.recording.marks[*allowed.end()].now;
@@ -137,7 +141,12 @@ impl Judge {
         for event in before..=opened {
             replay.advance(event);
             for loss in losses(&replay, 1, &mut self.random) {
-                self.examine(&replay.image(loss), Cut { again: Some((event - before, loss)), ..cut }, false);
+                let (image, cut) = (replay.image(loss), Cut { again: Some((event - before, loss)), ..cut });
+                if event == opened {
+                    let _tell = Tell(&self.job, cut);
+                    assert_superblocks(&image);
+                }
+                self.examine(&image, cut, false);
             }
         }
     }

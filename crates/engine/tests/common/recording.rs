@@ -5,12 +5,17 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lyredb_engine::{Database, Durability};
 
 use crate::common::open_on;
 use crate::recorder::Recorder;
 use crate::workload::{Content, START_MS, Step, Work, checkpoint_amid, options_with, seen};
+
+/// A little more than the log's thread waits with "async".
+const LONGEST_PAUSE: Duration = Duration::from_millis(120);
 
 /// Where in the recording a step began, and what is there after it when the database has been opened again.
 pub struct Mark {
@@ -118,6 +123,7 @@ impl Runner {
                 *database = Some(self.open(given));
             }
             Step::Advance(milliseconds) => drop(self.now.fetch_add(*milliseconds, Ordering::Relaxed)),
+            Step::Pause => self.pause(),
             Step::CheckpointAmid(steps) => return self.checkpoint_amid(&open(database), steps),
             Step::Backup => {
                 let recorder = Recorder::default();
@@ -169,9 +175,21 @@ impl Runner {
         self.recording.checkpoints.push((begun, done));
     }
 
+    fn pause(&self) {
+        let (before, start) = (self.recording.recorder.events(), Instant::now());
+        let has_thread = self.durability != Durability::Sync;
+        while has_thread && self.recording.recorder.events() == before && start.elapsed() < LONGEST_PAUSE {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// What is there then is what had been written, and that is durable from now on.
     fn kill(&mut self, database: &mut Option<Database>, points: u64, forgets: bool) {
         let begun = self.recording.recorder.events();
+        if forgets {
+            // So that there is something to forget.
+            self.pause();
+        }
         let killed = Rc::new(RefCell::new(None));
         let old = database.take().expect("it is open");
         if points > 0 {

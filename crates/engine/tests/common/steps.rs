@@ -57,6 +57,8 @@ pub enum Step {
         points: u64,
         forgets: bool,
     },
+    /// Until the log's own thread has written something, where it has one. For disks that can tell.
+    Pause,
     /// Of the clock, by milliseconds.
     Advance(u64),
 }
@@ -66,7 +68,7 @@ impl Step {
     pub fn makes_durable(&self, durability: Durability) -> bool {
         match self {
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Reopen(_) => true,
-            Step::Kill { .. } | Step::Advance(_) => false,
+            Step::Kill { .. } | Step::Pause | Step::Advance(_) => false,
             _ => durability == Durability::Sync,
         }
     }
@@ -83,7 +85,7 @@ impl Step {
             Step::Configure(family, _) | Step::Reset(family, _) => family.as_ref().is_none_or(there),
             Step::CheckpointAmid(steps) => steps.iter().all(|(_, step)| step.makes_sense(content)),
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup => true,
-            Step::Reopen(_) | Step::Kill { .. } | Step::Advance(_) => true,
+            Step::Reopen(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => true,
         }
     }
 
@@ -117,7 +119,13 @@ impl Step {
             Step::Reset(family, names) => content.reset(family.as_deref(), names),
             Step::CheckpointAmid(steps) => steps.iter().for_each(|(_, step)| step.apply(content, now)),
             Step::Reopen(given) => content.reopen(given),
-            Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Kill { .. } | Step::Advance(_) => {}
+            Step::Sync
+            | Step::Checkpoint
+            | Step::Compact
+            | Step::Backup
+            | Step::Kill { .. }
+            | Step::Pause
+            | Step::Advance(_) => {}
         }
     }
 
@@ -136,7 +144,7 @@ impl Step {
         possible
     }
 
-    /// Does it. `Reopen`, `Kill` and `Advance` are for the caller; a backup is made, looked at and forgotten.
+    /// Does it. `Reopen`, `Kill`, `Pause` and `Advance` are for the caller; a backup is made, looked at and forgotten.
     pub fn run(&self, database: &Database) -> Result<()> {
         let family = |name: &str| database.family(name)?.ok_or_else(|| Error::NoSuchFamily(name.into()));
         let ttl = |write: &Write| (write.ttl_ms != 0).then(|| Duration::from_millis(write.ttl_ms));
@@ -190,7 +198,7 @@ impl Step {
                 assert_sound(&Database::open_on(Arc::new(copy), tiny(Durability::Sync)).expect("it is whole"));
                 Ok(())
             }
-            Step::Reopen(_) | Step::Kill { .. } | Step::Advance(_) => Ok(()),
+            Step::Reopen(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => Ok(()),
         }
     }
 }

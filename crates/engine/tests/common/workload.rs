@@ -38,25 +38,34 @@ pub static WORKLOADS: [Workload; 12] = [
         name: "single puts",
         steps: 100,
         keys: 60,
-        mix: Mix { puts: 70, deletes: 20, syncs: 5, checkpoints: 3, kills: 2, ..NOTHING },
+        mix: Mix { puts: 70, deletes: 20, syncs: 5, checkpoints: 3, kills: 2, pauses: 4, ..NOTHING },
     },
     Workload {
         name: "batches",
         steps: 60,
         keys: 300,
-        mix: Mix { batches: 80, ranges: 5, syncs: 5, checkpoints: 7, reopenings: 2, kills: 2, ..NOTHING },
+        mix: Mix { batches: 80, ranges: 5, syncs: 5, checkpoints: 7, reopenings: 2, kills: 2, pauses: 4, ..NOTHING },
     },
     Workload {
         name: "transactions over families",
         steps: 60,
         keys: 200,
-        mix: Mix { transactions: 70, families_first: 3, syncs: 5, checkpoints: 6, reopenings: 2, kills: 2, ..NOTHING },
+        mix: Mix {
+            transactions: 70,
+            families_first: 3,
+            syncs: 5,
+            checkpoints: 6,
+            reopenings: 2,
+            kills: 2,
+            pauses: 4,
+            ..NOTHING
+        },
     },
     Workload {
         name: "deletes with merges",
         steps: 70,
         keys: 500,
-        mix: Mix { batches: 40, deletes: 40, ranges: 12, checkpoints: 8, compactions: 2, ..NOTHING },
+        mix: Mix { batches: 40, deletes: 40, ranges: 12, checkpoints: 8, compactions: 2, pauses: 4, ..NOTHING },
     },
     Workload {
         name: "long values",
@@ -71,6 +80,7 @@ pub static WORKLOADS: [Workload; 12] = [
             reopenings: 2,
             kills: 2,
             long_values: true,
+            pauses: 4,
             ..NOTHING
         },
     },
@@ -88,6 +98,7 @@ pub static WORKLOADS: [Workload; 12] = [
             reopenings: 3,
             kills: 2,
             expiring: true,
+            pauses: 4,
             ..NOTHING
         },
     },
@@ -105,6 +116,7 @@ pub static WORKLOADS: [Workload; 12] = [
             reopenings: 2,
             kills: 2,
             long_values: true,
+            pauses: 4,
             ..NOTHING
         },
     },
@@ -121,6 +133,7 @@ pub static WORKLOADS: [Workload; 12] = [
             reopenings: 3,
             kills: 2,
             long_values: true,
+            pauses: 4,
             ..NOTHING
         },
     },
@@ -138,6 +151,7 @@ pub static WORKLOADS: [Workload; 12] = [
             reopenings: 4,
             kills: 2,
             long_values: true,
+            pauses: 4,
             ..NOTHING
         },
     },
@@ -145,7 +159,17 @@ pub static WORKLOADS: [Workload; 12] = [
         name: "reopening",
         steps: 50,
         keys: 80,
-        mix: Mix { puts: 30, batches: 15, families: 5, syncs: 3, checkpoints: 4, reopenings: 20, kills: 15, ..NOTHING },
+        mix: Mix {
+            puts: 30,
+            batches: 15,
+            families: 5,
+            syncs: 3,
+            checkpoints: 4,
+            reopenings: 20,
+            kills: 15,
+            pauses: 4,
+            ..NOTHING
+        },
     },
     Workload {
         name: "settings",
@@ -162,6 +186,7 @@ pub static WORKLOADS: [Workload; 12] = [
             reopenings: 8,
             kills: 2,
             long_values: true,
+            pauses: 4,
             ..NOTHING
         },
     },
@@ -181,6 +206,7 @@ pub static WORKLOADS: [Workload; 12] = [
             reopenings: 2,
             kills: 2,
             long_values: true,
+            pauses: 4,
             ..NOTHING
         },
     },
@@ -203,6 +229,7 @@ pub struct Mix {
     pub backups: u64,
     pub reopenings: u64,
     pub kills: u64,
+    pub pauses: u64,
     /// So many are made before anything else.
     pub families_first: u64,
     pub long_values: bool,
@@ -224,6 +251,7 @@ const NOTHING: Mix = Mix {
     backups: 0,
     reopenings: 0,
     kills: 0,
+    pauses: 0,
     families_first: 0,
     long_values: false,
     expiring: false,
@@ -266,9 +294,9 @@ impl Maker<'_> {
     fn step(&mut self) -> Step {
         let Mix { puts, deletes, batches, transactions, ranges, .. } = *self.mix;
         let Mix { families, settings, syncs, checkpoints, checkpoints_amid, .. } = *self.mix;
-        let Mix { compactions, backups, reopenings, kills, .. } = *self.mix;
+        let Mix { compactions, backups, reopenings, kills, pauses, .. } = *self.mix;
         let others =
-            [families, settings, syncs, checkpoints, checkpoints_amid, compactions, backups, reopenings, kills];
+            [families, settings, syncs, checkpoints, checkpoints_amid, compactions, backups, reopenings, kills, pauses];
         let changes = puts + deletes + batches + transactions + ranges;
         let choice = self.random.below(changes + others.iter().sum::<u64>());
         if choice < changes {
@@ -289,7 +317,8 @@ impl Maker<'_> {
                 let gives = self.mix.settings > 0 && self.random.one_in(2);
                 Step::Reopen(if gives { vec![self.value(false), self.value(true)] } else { Vec::new() })
             }
-            _ => Step::Kill { points: self.random.below(12), forgets: self.random.one_in(2) },
+            8 => Step::Kill { points: self.random.below(12), forgets: self.random.one_in(2) },
+            _ => Step::Pause,
         }
     }
 
@@ -385,8 +414,9 @@ impl Maker<'_> {
             }
             3 => setting("codec_level", between(random, 1, 4)),
             4 => setting("blob_bytes", between(random, 256, 2000)),
-            5 => setting("memory_bytes", between(random, 1 << 20, 8 << 20)),
-            6 => setting("checkpoint_log_bytes", between(random, 1 << 20, 4 << 20)),
+            // So much that no checkpoint comes unasked.
+            5 => setting("memory_bytes", between(random, 8 << 20, 64 << 20)),
+            6 => setting("checkpoint_log_bytes", between(random, 8 << 20, 64 << 20)),
             _ => setting("group_interval_ms", between(random, 1, 60)),
         }
     }
