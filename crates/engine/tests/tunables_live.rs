@@ -73,9 +73,9 @@ impl Tuner {
     /// A change of one tunable, or of a few.
     fn change(&mut self) -> Step {
         self.turn += 1;
-        let reset = self.turn % 4 == 0;
+        let reset = self.turn.is_multiple_of(4);
         let tunable = &REGISTRY[self.turn / 8 % REGISTRY.len()];
-        let family = (tunable.scope == Scope::Family && self.turn % 2 == 0)
+        let family = (tunable.scope == Scope::Family && self.turn.is_multiple_of(2))
             .then(|| FAMILIES[self.random.below(3) as usize].to_string());
         let mut tunables = vec![tunable];
         if self.random.one_in(4) {

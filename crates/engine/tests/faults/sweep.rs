@@ -343,7 +343,7 @@ impl Run<'_> {
         self.heal();
         let database = self.open();
         assert_sound(&database);
-        if self.failures % 3 == 0 {
+        if self.failures.is_multiple_of(3) {
             database.default_family().put(b"still", b"works", None).expect("a put");
             database.checkpoint().expect("a checkpoint");
         }
