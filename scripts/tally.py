@@ -17,6 +17,10 @@ WANTED = {
     "power-cut images": 15_000,
     "injected faults": 5_000,
     "schedules": 20_000,
+    "flipped bytes": 262_144,
+    "truncations": 262_144,
+    "other damages": 1_500,
+    "salvaged databases": 5_000,
 }
 
 

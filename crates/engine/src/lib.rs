@@ -28,6 +28,7 @@ mod pagefile;
 pub mod pause;
 mod range;
 mod report;
+mod salvage;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
 mod snapshot;
@@ -43,8 +44,9 @@ pub use database::{DEFAULT_FAMILY, Database, Options};
 pub use error::{Error, Result};
 pub use family::{Family, Resident};
 pub use histogram::Reading;
-pub use range::Range;
+pub use range::{KeyRange, Range};
 pub use report::{CheckReport, Distribution, Figures, Problem, Stat, Stats};
+pub use salvage::{SalvageOptions, SalvageReport, SalvagedFamily, salvage, salvage_on};
 pub use snapshot::{Progress, Snapshot};
 pub use transaction::{Savepoint, Transaction};
 pub use tree::{Columns, Fetched, Rows};

@@ -9,6 +9,7 @@ mod group;
 mod linger;
 mod open;
 mod reader;
+mod remains;
 mod segments;
 mod tail;
 #[cfg(test)]
@@ -17,4 +18,5 @@ mod writer;
 
 pub use group::Log;
 pub use open::LogOptions;
+pub use remains::{LogLoss, LogVisitor, LogWanted, find_commits, read as read_remains, size as size_of_log};
 pub use tail::Ticket;

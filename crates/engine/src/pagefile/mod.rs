@@ -7,6 +7,7 @@ mod file;
 mod format;
 mod header;
 mod open;
+mod remains;
 mod superblock;
 #[cfg(test)]
 mod tests;
@@ -14,5 +15,6 @@ mod tests;
 pub use codec::Codec;
 pub use extent::Extent;
 pub use file::PageFile;
-pub use format::{PAGE_FILE_NAME, PageKind};
+pub use format::{GRANULE_BYTES, PAGE_FILE_NAME, PageKind};
+pub use remains::{FoundPage, Remains};
 pub use superblock::Superblock;

@@ -32,6 +32,7 @@ pub(super) enum Slot {
 }
 
 const CHECKSUM_AT: usize = SUPERBLOCK_BYTES - 4;
+const LARGEST_SEQUENCE: u64 = 1 << 62;
 
 impl Superblock {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -55,6 +56,11 @@ impl Superblock {
 }
 
 impl Slot {
+    /// Where a slot that is not sound says the catalogue is.
+    pub(super) fn catalogue_of(bytes: &[u8]) -> Option<Extent> {
+        Extent::from_bits(u64::from_le_bytes(field(bytes, 40)))
+    }
+
     /// `bytes` may be shorter than a slot, where the file ends.
     pub(super) fn decode(bytes: &[u8]) -> Slot {
         if bytes.get(..8) != Some(&SUPERBLOCK_MAGIC[..]) {
@@ -75,11 +81,13 @@ impl Slot {
                 None => return Slot::Damaged,
             },
         };
-        if !sound || format == 0 {
+        // Counting on from a larger one could overflow, and no file gets as far.
+        let sequence = u64::from_le_bytes(field(bytes, 16));
+        if !sound || format == 0 || sequence >= LARGEST_SEQUENCE {
             return Slot::Damaged;
         }
         Slot::Valid(Superblock {
-            sequence: u64::from_le_bytes(field(bytes, 16)),
+            sequence,
             version: u64::from_le_bytes(field(bytes, 24)),
             log_segment: u64::from_le_bytes(field(bytes, 32)),
             catalogue,
