@@ -33,6 +33,8 @@ from lyredb.db import (
     PoisonedError,
     Problem,
     ReadOnlyError,
+    SalvagedFamily,
+    SalvageReport,
     Savepoint,
     SavepointError,
     Snapshot,
@@ -44,6 +46,7 @@ from lyredb.db import (
     TransactionTimeoutError,
     ValueTooLargeError,
     open,
+    salvage,
 )
 
 __all__ = [
@@ -73,6 +76,8 @@ __all__ = [
     "PoisonedError",
     "Problem",
     "ReadOnlyError",
+    "SalvageReport",
+    "SalvagedFamily",
     "Savepoint",
     "SavepointError",
     "Scan",
@@ -86,4 +91,5 @@ __all__ = [
     "ValueTooLargeError",
     "__version__",
     "open",
+    "salvage",
 ]

@@ -26,6 +26,7 @@ __all__ = [
     "Transaction",
     "TransactionFamily",
     "__version__",
+    "salvage",
     "tunables",
 ]
 
@@ -65,6 +66,21 @@ class _Problem(TypedDict):
     offset: int | None
     family: str | None
     what: str
+    start: bytes | None
+    stop: bytes | None
+
+class _SalvagedFamily(TypedDict):
+    name: str
+    records: int
+    lost_records: int
+    apart: bool
+
+class _SalvageReport(TypedDict):
+    families: list[_SalvagedFamily]
+    problems: list[_Problem]
+    lost_versions: list[tuple[int, int | None]]
+    lost_values: list[tuple[str, bytes]]
+    unplaced_records: int
 
 class _CheckReport(TypedDict):
     families: int
@@ -72,6 +88,9 @@ class _CheckReport(TypedDict):
     records: int
     bytes: int
     problems: list[_Problem]
+
+def salvage(path: str, destination: str, all: bool, progress: Callable[[int, int], object] | None) -> _SalvageReport:
+    """Saves what can be read of a damaged database into a new one."""
 
 def tunables() -> list[_Tunable]:
     """The registry of tunables; `change` is what a change costs: "instant" or "rewrite"."""

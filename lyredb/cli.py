@@ -1,7 +1,7 @@
 """The `lyredb` command.
 
-Exit codes: 0, all is well; 1, the command ran and the answer is no (damage found, no such key, a wrong answer in the
-demo); 2, wrong usage; 3, the database or the system refused.
+Exit codes: 0, all is well; 1, the command ran and the answer is no (damage found or salvaged, no such key, a wrong
+answer in the demo); 2, wrong usage; 3, the database or the system refused.
 """
 
 from __future__ import annotations
@@ -79,11 +79,14 @@ def _family_option(function: Function) -> Function:
     return option(function)
 
 
+_WHEN_DAMAGED = "restore a backup, or save what can be read: lyredb salvage PATH DESTINATION"
+
 # Where what the library suggests is Python.
 _SUGGESTIONS: dict[type[lyredb.Error], str] = {
     lyredb.FamilyNotFoundError: "lyredb stats PATH shows the families there are",
     lyredb.NotADatabaseError: "give the path of a database; for backup, a destination that is empty or does not exist",
     lyredb.LockedError: "end the program that has it open",
+    lyredb.CorruptionError: _WHEN_DAMAGED,
 }
 
 _path_argument = click.argument("path", type=click.Path(path_type=Path))
@@ -203,20 +206,70 @@ def stats(path: Path, as_json: bool) -> None:
 @_path_argument
 @_json_option
 def check(path: Path, as_json: bool) -> None:
-    """Walk the whole database and tell what is wrong with it. Exit code 1 if anything is."""
-    with _opened(path) as database, _bar("checking", quiet=as_json) as progress:
-        report = database.check(progress=progress)
+    """Walk the whole database and tell what is wrong with it. Exit code 1 if anything is.
+
+    Of each damaged page it tells the file, the byte, the family and the keys that are lost. What is too damaged to be
+    opened is told as well.
+    """
+    try:
+        with _opened(path) as database, _bar("checking", quiet=as_json) as progress:
+            report = database.check(progress=progress)
+    except lyredb.CorruptionError as error:
+        _tell_unopenable(path, error, as_json)
+        sys.exit(EXIT_NO)
     if as_json:
-        _print_json({**vars(report), "problems": [vars(each) for each in report.problems], "ok": report.ok})
+        _print_json({**vars(report), "problems": [_plain_problem(each) for each in report.problems], "ok": report.ok})
     else:
-        for each in report.problems:
-            place = f"{each.path}" + (f" at byte {each.offset}" if each.offset is not None else "")
-            click.echo(f"{place}: {each.what}" + (f" (family {each.family})" if each.family else ""))
+        _print_problems(report.problems)
         state = "sound" if report.ok else f"{len(report.problems)} problems"
         size = presets.format_size(report.bytes)
         click.echo(
             f"{path}: {state}; {report.families} families, {report.records:,} records, {report.pages:,} pages, {size}"
         )
+        if not report.ok:
+            click.echo(f"what to do: {_WHEN_DAMAGED}")
+    if not report.ok:
+        sys.exit(EXIT_NO)
+
+
+@main.command()
+@_path_argument
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option("--all", "save_all", is_flag=True, help="Also records that may be old copies, in families of their own.")
+@_json_option
+def salvage(path: Path, destination: Path, save_all: bool, as_json: bool) -> None:
+    """Save what can be read of a damaged database into a new one, DESTINATION. Exit code 1 if anything is damaged.
+
+    The database at PATH is only read, and no program may have it open for writing. Records that are proven to be the
+    newest go to their families, with names, settings and codecs as they were. With --all, records of lost ranges that
+    may be old copies are saved too, in families named NAME-salvaged-1 and so on.
+    """
+    with _bar("salvaging", quiet=as_json) as progress:
+        report = lyredb.salvage(path, destination, all=save_all, progress=progress)
+    if as_json:
+        _print_json(
+            {
+                "families": {name: vars(family) for name, family in report.families.items()},
+                "problems": [_plain_problem(each) for each in report.problems],
+                "lost_versions": report.lost_versions,
+                "lost_values": [{"family": name, "key": _plain(key)} for name, key in report.lost_values],
+                "unplaced_records": report.unplaced_records,
+                "ok": report.ok,
+            }
+        )
+    else:
+        _print_problems(report.problems)
+        table = _table("family", "records saved", "known to be lost")
+        for name, family in report.families.items():
+            lost = f"[bold red]{family.lost_records:,}[/]" if family.lost_records else "0"
+            table.add_row(escape(name), f"{family.records:,}", "may be old copies" if family.apart else lost)
+        Console().print(table)
+        if report.unplaced_records and not save_all:
+            click.echo(
+                f"{report.unplaced_records:,} more records in the file may be some of the lost ones, or old copies: "
+                "--all saves them in families of their own"
+            )
+        click.echo(f"{destination}: " + ("all was saved" if report.ok else "what could be saved"))
     if not report.ok:
         sys.exit(EXIT_NO)
 
@@ -406,6 +459,29 @@ def _opened(path: Path, *, read_only: bool = True) -> lyredb.Database[Any, Any]:
         return lyredb.open(path, create=False, read_only=read_only)
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, "there is no LyreDB database here", str(path)) from None
+
+
+def _tell_unopenable(path: Path, error: lyredb.CorruptionError, as_json: bool) -> None:
+    if as_json:
+        problem = {"path": error.path, "offset": error.offset, "family": None, "what": error.message}
+        _print_json({"problems": [{**problem, "start": None, "stop": None}], "ok": False})
+        return
+    click.echo(f"{path} cannot be opened: {error.message}")
+    click.echo(f"what to do: {_WHEN_DAMAGED}")
+
+
+def _plain_problem(problem: lyredb.Problem) -> dict[str, Any]:
+    return {**vars(problem), "start": _plain(problem.start), "stop": _plain(problem.stop)}
+
+
+def _print_problems(problems: list[lyredb.Problem]) -> None:
+    for each in problems:
+        place = each.path + (f" at byte {each.offset}" if each.offset is not None else "")
+        about = [] if each.family is None else [f"family {each.family}"]
+        if each.start is not None:
+            first = f"from {_shown(each.start)}" if each.start else "from the first"
+            about.append(f"keys {first} " + ("to the last" if each.stop is None else f"to before {_shown(each.stop)}"))
+        click.echo(f"{place}: {each.what}" + (f" ({', '.join(about)})" if about else ""))
 
 
 def _folder_bytes(path: Path) -> int:

@@ -28,6 +28,10 @@ WANTED = {
     "interleavings": 45_000,
     "audits": 3_000,
     "fuzzed inputs": 200_000,
+    "flipped bytes": 262_144,
+    "truncations": 262_144,
+    "other damages": 1_500,
+    "salvaged databases": 5_000,
 }
 
 

@@ -1,7 +1,8 @@
 """Databases, families, transactions, snapshots, codecs and errors; import them from `lyredb`."""
 
 from lyredb.db.codecs import Codec
-from lyredb.db.database import CheckReport, Database, Problem, open
+from lyredb.db.damage import CheckReport, Problem, SalvagedFamily, SalvageReport, salvage
+from lyredb.db.database import Database, open
 from lyredb.db.errors import (
     ClosedError,
     CodecError,
@@ -53,6 +54,8 @@ __all__ = [
     "PoisonedError",
     "Problem",
     "ReadOnlyError",
+    "SalvageReport",
+    "SalvagedFamily",
     "Savepoint",
     "SavepointError",
     "Snapshot",
@@ -64,4 +67,5 @@ __all__ = [
     "TransactionTimeoutError",
     "ValueTooLargeError",
     "open",
+    "salvage",
 ]

@@ -11,13 +11,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from lyredb import _engine
 from lyredb.db import codecs, settings
+from lyredb.db.damage import CheckReport, Problem
 from lyredb.db.errors import ConfigError, ConflictError, Error, FamilyExistsError, FamilyNotFoundError, ForkedError
 from lyredb.db.family import Family
 from lyredb.db.progress import Progress, reporting
@@ -38,32 +38,6 @@ _LONGEST_PAUSE_SECONDS = 0.1
 
 # Of `open`, beside tunables.
 _ARGUMENTS = ("preset", "durability", "memory_bytes", "read_only", "create", "key", "value")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that `Database.check` found wrong."""
-
-    path: str
-    offset: int | None
-    family: str | None
-    what: str
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What `Database.check` walked over, and what it found wrong."""
-
-    families: int
-    pages: int
-    records: int
-    bytes: int
-    problems: list[Problem]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
 
 
 class Database(Family[K, V]):
@@ -483,7 +457,7 @@ def open(
         LockedError: It is open already.
         NotADatabaseError: There is something else at `path`.
         NewerFormatError: A newer LyreDB wrote it.
-        CorruptionError: It is damaged.
+        CorruptionError: It is damaged; `lyredb.salvage` saves what can still be read.
         ConfigError: A setting, preset or codec is not known, or the codec is another one than before.
         OSError: The system refused something.
     """

@@ -56,7 +56,7 @@ class ConflictError(Error):
 class CorruptionError(Error):
     """Bytes on disk are not what was written there."""
 
-    default_suggestion = "restore a backup"
+    default_suggestion = "restore a backup, or save what can be read with lyredb.salvage(path, destination)"
 
 
 class NotADatabaseError(Error):

@@ -83,6 +83,10 @@ impl Database {
         self.core.durability
     }
 
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     fn handle(&self, family: Arc<FamilyCore>) -> Family {
         Family { database: Arc::clone(&self.core), core: family }
     }

@@ -87,6 +87,14 @@ impl Error {
         move |source| Error::Io { operation, path: path.to_path_buf(), source }
     }
 
+    /// As text; of damage without its place, for a report that has it apart.
+    pub fn what(self) -> String {
+        match self {
+            Error::Corruption { what, .. } => what,
+            other => other.to_string(),
+        }
+    }
+
     pub fn corruption(path: &Path, offset: impl Into<Option<u64>>, what: impl Into<String>) -> Error {
         Error::Corruption { path: path.to_path_buf(), offset: offset.into(), what: what.into() }
     }

@@ -34,6 +34,7 @@ mod pagefile;
 pub mod pause;
 mod range;
 mod report;
+mod salvage;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
 mod snapshot;
@@ -51,8 +52,9 @@ pub use error::{Error, Result};
 pub use family::{Family, Resident};
 pub use histogram::Reading;
 pub use host::{Host, OpenSnapshot, Origin, Silent, Warning};
-pub use range::Range;
+pub use range::{KeyRange, Range};
 pub use report::{CheckReport, Distribution, Figures, Problem, Stat, Stats};
+pub use salvage::{SalvageOptions, SalvageReport, SalvagedFamily, salvage, salvage_on};
 pub use snapshot::{Progress, Snapshot};
 pub use transaction::{Savepoint, Transaction};
 pub use tree::{Columns, Fetched, Rows};

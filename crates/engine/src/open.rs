@@ -17,17 +17,19 @@ use crate::database::{DEFAULT_FAMILY, Options};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
-use crate::log::{Log, LogOptions};
+use crate::log::{self, Log, LogOptions};
 use crate::maintenance::Maintenance;
 use crate::memory::Memory;
 use crate::mvcc::Versions;
 use crate::page_tree;
-use crate::pagefile::{PAGE_FILE_NAME, PageFile, PageKind, Superblock};
+use crate::pagefile::{PAGE_FILE_NAME, PageFile, PageKind, Remains, Superblock};
 use crate::sync::checked::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, RwLock};
 use crate::tunables::Settings;
 
-const LOCK_NAME: &str = "lock";
+pub const LOCK_NAME: &str = "lock";
+/// Of a file that does not begin as a page file, how much is searched for pages.
+const SEARCHED_BYTES: u64 = 64 << 20;
 
 /// Makes sure of the folder, before a disk is put on it.
 pub fn prepare_folder(path: &Path, options: &Options) -> Result<()> {
@@ -52,6 +54,10 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
     let names = disk.list().map_err(Error::io("list", &path))?;
     let exists = names.iter().any(|name| name == PAGE_FILE_NAME);
     if !exists {
+        if let Some(segment) = log::find_commits(&*disk).map_err(Error::io("read the log in", &path))? {
+            let what = format!("the page file is missing, and with it all records but those in the log ({segment:?})");
+            return Err(Error::corruption(&path.join(PAGE_FILE_NAME), None, what));
+        }
         let foreign = names.iter().find(|name| !is_ours(name));
         if let Some(name) = foreign {
             let why = format!("it holds other files ({name:?} for one) and no {PAGE_FILE_NAME}");
@@ -69,7 +75,8 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
     if !exists {
         create(&disk)?;
     }
-    let (pages, superblock) = PageFile::open(Arc::clone(&disk), options.read_only)?;
+    let (pages, superblock) =
+        PageFile::open(Arc::clone(&disk), options.read_only).map_err(|error| damaged_or_foreign(&*disk, error))?;
     let pages = Arc::new(pages);
     let catalogue = read_catalogue(&pages, &path, &superblock)?;
     settings.keep(&catalogue.settings)?;
@@ -142,6 +149,26 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
     Ok(core)
 }
 
+/// What does not begin as a page file was one if there is a log beside it, or if there are pages in it.
+fn damaged_or_foreign(disk: &dyn Disk, error: Error) -> Error {
+    let Error::NotADatabase { path, .. } = &error else { return error };
+    let holds_page = || Remains::open(disk).ok()??.holds_page(SEARCHED_BYTES).ok();
+    if log::size_of_log(disk) == 0 && holds_page() != Some(true) {
+        return error;
+    }
+    let what = "the beginning is destroyed, and with it both superblocks: nothing leads to the records any more";
+    Error::corruption(&path.with_file_name(PAGE_FILE_NAME), 0, what)
+}
+
+fn of_family(error: Error, family: &str) -> Error {
+    match error {
+        Error::Corruption { path, offset, what } => {
+            Error::Corruption { path, offset, what: format!("{what}, of family {family:?}") }
+        }
+        other => other,
+    }
+}
+
 fn is_ours(name: &str) -> bool {
     name == LOCK_NAME || name.ends_with(".lyre") || name.ends_with(".lyre.new")
 }
@@ -173,7 +200,13 @@ fn read_catalogue(pages: &PageFile, path: &Path, superblock: &Superblock) -> Res
         return Ok(Catalogue { settings: Vec::new(), families: vec![default], next_id: 1 });
     };
     let mut payload = Vec::new();
-    pages.read_page(extent, PageKind::Catalogue, &mut payload)?;
+    pages.read_page(extent, PageKind::Catalogue, &mut payload).map_err(|error| match error {
+        Error::Corruption { path, offset, what } => {
+            let what = format!("{what}: the catalogue, which leads to the records of all families");
+            Error::Corruption { path, offset, what }
+        }
+        other => other,
+    })?;
     let damaged =
         || Error::corruption(&path.join(PAGE_FILE_NAME), extent.offset(), "the catalogue's content makes no sense");
     Catalogue::decode(&payload).ok_or_else(damaged)
@@ -198,7 +231,8 @@ impl Opening<'_> {
             let settings = self.maker.settings(entry)?;
             let opened = match &entry.root {
                 Some(root) => {
-                    let mut opened = page_tree::open(pages, self.path, root, self.maker.memory)?;
+                    let mut opened = page_tree::open(pages, self.path, root, self.maker.memory)
+                        .map_err(|error| of_family(error, &entry.name))?;
                     self.state.structure.append(&mut opened.structure);
                     let blobs = opened.blobs.drain(..).map(|(leaf, blobs)| (leaf, (entry.id, blobs)));
                     self.state.blobs.extend(blobs);

@@ -155,7 +155,13 @@ impl Opening<'_> {
             return Ok(Box::into_raw(page));
         }
         let mut payload = Vec::new();
-        self.pages.read_page(extent, PageKind::Inner, &mut payload)?;
+        self.pages.read_page(extent, PageKind::Inner, &mut payload).map_err(|error| match error {
+            Error::Corruption { path, offset, what } => {
+                let what = format!("{what}: an inner page, which leads to {} records", entry.records);
+                Error::Corruption { path, offset, what }
+            }
+            other => other,
+        })?;
         // The level falls by one at each step, so that no damage can make the walk go round in circles.
         let entries = match decode_inner(&payload) {
             Some((stored, entries)) if stored == level => entries,

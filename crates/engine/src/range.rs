@@ -66,3 +66,21 @@ impl Range {
         }
     }
 }
+
+/// Keys from `start` on, before `stop` if there is one: what a page is there for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    pub start: Vec<u8>,
+    pub stop: Option<Vec<u8>>,
+}
+
+impl KeyRange {
+    /// One key alone.
+    pub fn of_key(key: &[u8]) -> KeyRange {
+        KeyRange { start: key.to_vec(), stop: Some([key, &[0]].concat()) }
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key >= self.start.as_slice() && self.stop.as_ref().is_none_or(|stop| key < stop.as_slice())
+    }
+}

@@ -5,8 +5,10 @@ use crate::counters::{Count, Measure};
 use crate::error::{Error, Result};
 use crate::histogram::Reading;
 use crate::pagefile::{Extent, PAGE_FILE_NAME};
+use crate::range::KeyRange;
 use crate::snapshot::Progress;
 use crate::sync::{Ordering, epoch};
+use crate::tree::Finding;
 
 /// What a check saw, and what was wrong.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,8 @@ pub struct Problem {
     pub path: String,
     pub offset: Option<u64>,
     pub family: Option<String>,
+    /// Where what is damaged holds the records of a range.
+    pub keys: Option<KeyRange>,
     pub what: String,
 }
 
@@ -59,7 +63,7 @@ pub struct Stats {
 }
 
 impl Core {
-    /// Walks every page of every family, in memory and on disk. `progress` counts pages.
+    /// Walks every page of every family, in memory and on disk, and reads the superblocks. `progress` counts pages.
     pub fn check(&self, progress: Progress<'_>) -> Result<CheckReport> {
         self.open_check()?;
         let mut report = CheckReport::default();
@@ -70,10 +74,8 @@ impl Core {
             let mut problems = Vec::new();
             let before = report.pages;
             let mut go_on = |pages| progress(before + pages, before + pages);
-            let census = family
-                .tree
-                .verify(&mut |extent, what| problems.push((extent, what)), &mut go_on)
-                .ok_or(Error::Interrupted)?;
+            let census =
+                family.tree.verify(&mut |finding| problems.push(finding), &mut go_on).ok_or(Error::Interrupted)?;
             match family.usable() {
                 Ok(()) => {}
                 Err(Error::Closed) => return Err(Error::Closed),
@@ -83,16 +85,18 @@ impl Core {
             report.pages += census.pages;
             report.records += census.records;
             report.bytes += census.bytes;
-            report.problems.extend(problems.into_iter().map(|(offset, what)| Problem {
+            report.problems.extend(problems.into_iter().map(|Finding { offset, keys, what }| Problem {
                 path: path.clone(),
                 offset,
                 family: Some(name.clone()),
+                keys,
                 what,
             }));
         }
-        let structure = self.check_structure();
-        let problem = |(offset, what)| Problem { path: path.clone(), offset: Some(offset), family: None, what };
-        report.problems.extend(structure.into_iter().map(problem));
+        let rest = self.check_structure().into_iter().chain(self.pages.check_superblocks()?);
+        let problem =
+            |(offset, what)| Problem { path: path.clone(), offset: Some(offset), family: None, keys: None, what };
+        report.problems.extend(rest.map(problem));
         self.open_check().map(|()| report)
     }
 
@@ -105,7 +109,7 @@ impl Core {
         drop(state);
         let mut payload = Vec::new();
         let read =
-            |extent: Extent| Some((extent.offset(), self.pages.read_any_page(extent, &mut payload).err()?.to_string()));
+            |extent: Extent| Some((extent.offset(), self.pages.read_any_page(extent, &mut payload).err()?.what()));
         extents.into_iter().filter_map(read).collect()
     }
 

@@ -373,6 +373,11 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether `keep` would take them.
+    pub fn can_keep(&self, settings: &[(String, Value)]) -> bool {
+        self.encode(settings).is_ok()
+    }
+
     #[inline(always)]
     fn raw(&self, index: usize) -> i64 {
         self.values[index].load(Ordering::Relaxed) as i64

@@ -5,7 +5,7 @@ use crate::fork::Owned;
 use crate::host::{self, Program};
 use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
-use crate::{convert, progress};
+use crate::{convert, progress, salvage};
 use lyredb_engine as engine;
 use lyredb_engine::tunables::{Change, Kind, REGISTRY, Scope};
 use lyredb_engine::{Distribution, Durability, Figures, Stat};
@@ -173,15 +173,7 @@ impl Engine {
     fn check<'py>(&self, py: Python<'py>, progress: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyDict>> {
         let database = self.database()?;
         let report = progress::run(py, progress, |progress| database.check(progress))?;
-        let problems = PyList::empty(py);
-        for problem in report.problems {
-            let entry = PyDict::new(py);
-            entry.set_item("path", problem.path)?;
-            entry.set_item("offset", problem.offset)?;
-            entry.set_item("family", problem.family)?;
-            entry.set_item("what", problem.what)?;
-            problems.append(entry)?;
-        }
+        let problems = salvage::problems(py, report.problems)?;
         let answer = PyDict::new(py);
         answer.set_item("families", report.families)?;
         answer.set_item("pages", report.pages)?;

@@ -15,6 +15,7 @@ mod many;
 mod number;
 mod pairs;
 mod progress;
+mod salvage;
 mod scan;
 mod snapshot;
 mod source;
@@ -46,6 +47,8 @@ mod _engine {
     use super::engine::{Engine, tunables};
     #[pymodule_export]
     use super::family::Family;
+    #[pymodule_export]
+    use super::salvage::salvage;
     #[pymodule_export]
     use super::scan::Scan;
     #[pymodule_export]

@@ -11,6 +11,7 @@ mod group;
 mod linger;
 mod open;
 mod reader;
+mod remains;
 mod segments;
 mod tail;
 #[cfg(test)]
@@ -19,4 +20,5 @@ mod writer;
 
 pub use group::Log;
 pub use open::LogOptions;
+pub use remains::{LogLoss, LogVisitor, LogWanted, find_commits, read as read_remains, size as size_of_log};
 pub use tail::Ticket;

@@ -1,5 +1,6 @@
 //! Reading a log back, and telling a torn end from damage.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct SegmentReader {
     pub file: Arc<dyn File>,
     pub path: PathBuf,
     pub header: SegmentHeader,
+    /// Whether the header was read from the file.
+    pub has_header: bool,
     length_bytes: u64,
     window: Vec<u8>,
     window_start: u64,
@@ -58,7 +61,73 @@ impl SegmentReader {
         if header.identity != identity {
             return Err(Error::corruption(&path, 0, "the segment belongs to another database"));
         }
-        Ok(Some(SegmentReader { file, path, header, length_bytes, window: Vec::new(), window_start: 0 }))
+        Ok(Some(SegmentReader::new(file, path, header, true, length_bytes)))
+    }
+
+    fn new(
+        file: Arc<dyn File>,
+        path: PathBuf,
+        header: SegmentHeader,
+        has_header: bool,
+        length_bytes: u64,
+    ) -> SegmentReader {
+        SegmentReader { file, path, header, has_header, length_bytes, window: Vec::new(), window_start: 0 }
+    }
+
+    /// As `open`; where the header is not sound, blocks are known by what they say themselves.
+    pub(super) fn distrusted(disk: &dyn Disk, segment: u64, identity: u128) -> Result<SegmentReader> {
+        match SegmentReader::open(disk, segment, identity)? {
+            Some(reader) => Ok(reader),
+            None => without_header(disk, segment, identity),
+        }
+    }
+
+    /// Of the segments' headers, what most of them carry.
+    pub(super) fn common_identity(disk: &dyn Disk, numbers: &[u64]) -> Result<Option<u128>> {
+        let mut counts = BTreeMap::new();
+        for &number in numbers {
+            let name = segments::file_name(number);
+            let path = disk.root().join(&name);
+            let file = disk.open(&name, OpenMode::Read).map_err(Error::io("open", &path))?;
+            let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
+            let count = read_fully(&*file, &mut bytes, 0).map_err(Error::io("read", &path))?;
+            if let Ok(header) = SegmentHeader::decode(&bytes[..count]) {
+                *counts.entry(header.identity).or_insert(0) += 1;
+            }
+        }
+        Ok(counts.into_iter().max_by_key(|(_, count)| *count).map(|(identity, _)| identity))
+    }
+
+    /// Where the segment before ended, and this one's first version, as far as they are known.
+    pub(super) fn begins(&mut self) -> Result<(Option<u64>, Option<u64>)> {
+        if self.has_header {
+            return Ok((Some(self.header.previous_end), Some(self.header.first_version)));
+        }
+        let first = self.sound_block_from(SEGMENT_HEADER_BYTES)?;
+        Ok((None, first.map(|block| block.first_version)))
+    }
+
+    /// The first block at or behind `offset` that is sound.
+    pub(super) fn sound_block_from(&mut self, offset: u64) -> Result<Option<BlockHeader>> {
+        let mut from = offset;
+        while let Some(header) = self.find_header(from, &|_| true)? {
+            if let Some(block) = self.block_at(header.offset)? {
+                return Ok(Some(block));
+            }
+            from = header.offset + BLOCK_ALIGNMENT;
+        }
+        Ok(None)
+    }
+
+    /// The version behind those of the last block whose header is sound, at or behind `offset`.
+    pub(super) fn last_witnessed(&mut self, offset: u64) -> Result<Option<u64>> {
+        let mut last = None;
+        let mut from = offset;
+        while let Some(header) = self.find_header(from, &|_| true)? {
+            last = Some(header.first_version.saturating_add(header.records.into()));
+            from = header.offset + BLOCK_ALIGNMENT;
+        }
+        Ok(last)
     }
 
     /// Hands each record to `replay`. Stops at the first block that is not sound, or at `limit`.
@@ -86,7 +155,7 @@ impl SegmentReader {
     }
 
     /// The header of the block at `offset`, if that and its records are sound.
-    fn block_at(&mut self, offset: u64) -> Result<Option<BlockHeader>> {
+    pub(super) fn block_at(&mut self, offset: u64) -> Result<Option<BlockHeader>> {
         let (identity, segment) = (self.header.identity, self.header.segment);
         let Some(bytes) = self.bytes(offset, BLOCK_HEADER_BYTES as u64)? else { return Ok(None) };
         let Some(block) = BlockHeader::decode(bytes, identity, segment, offset) else { return Ok(None) };
@@ -134,8 +203,15 @@ impl SegmentReader {
 
     /// A sound block header behind `offset` which says that `offset` had been synced: what is there is damaged.
     pub(super) fn find_witness(&mut self, offset: u64) -> Result<Option<BlockHeader>> {
+        let segment = self.header.segment;
+        let is_witness = |block: &BlockHeader| block.synced_segment == segment && block.synced_offset > offset;
+        self.find_header(offset + BLOCK_ALIGNMENT, &is_witness)
+    }
+
+    /// The first sound header of a block at or behind `from` that is `wanted`.
+    fn find_header(&mut self, from: u64, wanted: &dyn Fn(&BlockHeader) -> bool) -> Result<Option<BlockHeader>> {
         let (identity, segment) = (self.header.identity, self.header.segment);
-        let mut at = offset + BLOCK_ALIGNMENT;
+        let mut at = from;
         let magic = BLOCK_MAGIC.to_le_bytes();
         while at + BLOCK_HEADER_BYTES as u64 <= self.length_bytes {
             let length = (self.length_bytes - at).min(WINDOW_BYTES as u64);
@@ -146,9 +222,8 @@ impl SegmentReader {
                     continue;
                 }
                 let block = BlockHeader::decode(&bytes[start..], identity, segment, at + start as u64);
-                let is_witness = |block: &BlockHeader| block.synced_segment == segment && block.synced_offset > offset;
-                if let Some(witness) = block.filter(is_witness) {
-                    return Ok(Some(witness));
+                if let Some(found) = block.filter(|block| wanted(block)) {
+                    return Ok(Some(found));
                 }
             }
             at += (headers as u64 / BLOCK_ALIGNMENT + 1) * BLOCK_ALIGNMENT;
@@ -157,7 +232,7 @@ impl SegmentReader {
     }
 
     /// `None`: the file ends before.
-    fn bytes(&mut self, offset: u64, length: u64) -> Result<Option<&[u8]>> {
+    pub(super) fn bytes(&mut self, offset: u64, length: u64) -> Result<Option<&[u8]>> {
         if offset.checked_add(length).is_none_or(|end| end > self.length_bytes) {
             return Ok(None);
         }
@@ -191,11 +266,14 @@ impl SegmentReader {
 
 /// Whether a segment whose own header is not sound holds a block: blocks are written only after the header is durable.
 pub(super) fn holds_block(disk: &dyn Disk, segment: u64, identity: u128) -> Result<bool> {
+    Ok(without_header(disk, segment, identity)?.find_witness(0)?.is_some())
+}
+
+fn without_header(disk: &dyn Disk, segment: u64, identity: u128) -> Result<SegmentReader> {
     let name = segments::file_name(segment);
     let path = disk.root().join(&name);
     let file = disk.open(&name, OpenMode::Read).map_err(Error::io("open", &path))?;
     let length_bytes = file.len().map_err(Error::io("measure", &path))?;
     let header = SegmentHeader { segment, identity, first_version: 0, previous_end: 0 };
-    let mut reader = SegmentReader { file, path, header, length_bytes, window: Vec::new(), window_start: 0 };
-    Ok(reader.find_witness(0)?.is_some())
+    Ok(SegmentReader::new(file, path, header, false, length_bytes))
 }

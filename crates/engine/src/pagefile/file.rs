@@ -207,6 +207,13 @@ impl PageFile {
         *self.committed.lock()
     }
 
+    /// Reads both slots of superblocks; the byte each begins at that is not what was written last, and what is wrong.
+    pub fn check_superblocks(&self) -> Result<Vec<(u64, String)>> {
+        // Held, so that no commit is half way.
+        let committed = self.committed.lock();
+        open::check_slots(&*self.file, &self.path, &committed, self.read_only)
+    }
+
     /// As `release`; a failure is a flaw of ours that lets two pages share an extent, so all later writes are refused.
     pub fn release_or_poison(&self, extents: &[Extent]) {
         if let Err(error) = self.release(extents) {

@@ -7,6 +7,8 @@
 //! The checksum covers the first twelve bytes, the page's offset in the file and the stored payload: a page read from
 //! a place it was not written to is found as damaged.
 
+use std::fmt::{self, Display, Formatter};
+
 use super::codec::StoredCodec;
 use super::extent::Extent;
 use super::format::{GRANULE_BYTES, MAX_PAYLOAD_BYTES, PAGE_FORMAT, PAGE_HEADER_BYTES, PAGE_MAGIC, PageKind};
@@ -25,6 +27,15 @@ pub(super) enum PageDefect {
     /// Sound, and of this format.
     Newer(u32),
     Damaged(String),
+}
+
+impl Display for PageDefect {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            PageDefect::Newer(found) => write!(out, "format {found}, which is newer than this version reads"),
+            PageDefect::Damaged(what) => out.write_str(what),
+        }
+    }
 }
 
 impl PageHeader {

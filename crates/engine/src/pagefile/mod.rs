@@ -9,6 +9,7 @@ mod format;
 pub mod fuzzing;
 mod header;
 mod open;
+mod remains;
 mod superblock;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use allocator::Usage;
 pub use codec::Codec;
 pub use extent::Extent;
 pub use file::PageFile;
-pub use format::{PAGE_FILE_NAME, PageKind};
+pub use format::{GRANULE_BYTES, PAGE_FILE_NAME, PageKind};
 pub use open::write_superblocks;
+pub use remains::{FoundPage, Remains};
 pub use superblock::Superblock;

@@ -51,6 +51,27 @@ pub fn write_superblocks(file: &dyn File, superblock: &Superblock) -> io::Result
     file.sync()
 }
 
+/// What is wrong with which slot. Who only reads may find one that is older, from a commit that was cut short.
+pub(super) fn check_slots(
+    file: &dyn File,
+    path: &Path,
+    committed: &Superblock,
+    read_only: bool,
+) -> Result<Vec<(u64, String)>> {
+    let mut problems = Vec::new();
+    for slot in [0, 1] {
+        let is_first = slot * SUPERBLOCK_BYTES as u64 == Superblock::slot_offset(committed.sequence);
+        let what = match read_slot(file, slot, path)? {
+            Slot::Valid(found) if found == *committed => continue,
+            Slot::Valid(found) if read_only && !is_first && found.sequence < committed.sequence => continue,
+            Slot::Valid(_) => "the superblock is not the one that was written last",
+            _ => "the superblock is damaged; while the other one is sound, opening for writing writes it again",
+        };
+        problems.push((slot * SUPERBLOCK_BYTES as u64, what.to_owned()));
+    }
+    Ok(problems)
+}
+
 fn read_slot(file: &dyn File, slot: u64, path: &Path) -> Result<Slot> {
     let mut bytes = vec![0; SUPERBLOCK_BYTES];
     let count = read_fully(file, &mut bytes, slot * SUPERBLOCK_BYTES as u64)
@@ -70,6 +91,6 @@ fn choose(slots: [Slot; 2], path: &Path) -> Result<Superblock> {
             let why = format!("{PAGE_FILE_NAME} does not start as one does");
             Err(Error::NotADatabase { path: path.to_path_buf(), why })
         }
-        _ => Err(Error::corruption(path, 0, "both superblocks are damaged")),
+        _ => Err(Error::corruption(path, 0, "both superblocks are damaged, and nothing else leads to the records")),
     }
 }

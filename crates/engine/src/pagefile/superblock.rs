@@ -57,6 +57,11 @@ impl Superblock {
 }
 
 impl Slot {
+    /// Where a slot that is not sound says the catalogue is.
+    pub(super) fn catalogue_of(bytes: &[u8]) -> Option<Extent> {
+        Extent::from_bits(u64::from_le_bytes(field(bytes, 40)))
+    }
+
     /// `bytes` may be shorter than a slot, where the file ends.
     pub(super) fn decode(bytes: &[u8]) -> Slot {
         if bytes.get(..8) != Some(&SUPERBLOCK_MAGIC[..]) {
@@ -77,8 +82,9 @@ impl Slot {
                 None => return Slot::Damaged,
             },
         };
+        // Counting on from a larger one could overflow, and no file gets as far.
         let sequence = u64::from_le_bytes(field(bytes, 16));
-        if !sound || format == 0 || sequence > LARGEST_SEQUENCE {
+        if !sound || format == 0 || sequence >= LARGEST_SEQUENCE {
             return Slot::Damaged;
         }
         Slot::Valid(Superblock {

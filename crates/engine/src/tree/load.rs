@@ -68,8 +68,17 @@ pub fn encode_leaf(
     }
 }
 
-/// Builds the image of a leaf page's payload. `None`: the payload is no leaf.
-pub fn decode_leaf(payload: &[u8], memory: &Arc<Memory>) -> Option<Leaf<'static>> {
+/// A leaf page's payload in its parts. Keys are without `prefix`; the value of a record with the `BLOB` flag is the place
+/// as it is stored.
+pub struct ParsedLeaf<'a> {
+    pub prefix: &'a [u8],
+    pub records: Vec<Record<'a>>,
+    /// Index of the record, extent, length.
+    pub blobs: Vec<(usize, u64, u64)>,
+}
+
+/// `None`: the payload is no leaf.
+pub fn parse_leaf(payload: &[u8]) -> Option<ParsedLeaf<'_>> {
     let mut reader = Reader::new(payload);
     let flags = reader.byte()?;
     let count = reader.size().filter(|&count| count <= reader.remaining())?;
@@ -115,6 +124,12 @@ pub fn decode_leaf(payload: &[u8], memory: &Arc<Memory>) -> Option<Leaf<'static>
         let expiry = expiries.get(index).copied().unwrap_or(0);
         records.push(Record { key, value, version: 0, expiry, flags: if is_blob { BLOB } else { 0 } });
     }
+    Some(ParsedLeaf { prefix, records, blobs: places })
+}
+
+/// Builds the image of a leaf page's payload. `None`: the payload is no leaf.
+pub fn decode_leaf(payload: &[u8], memory: &Arc<Memory>) -> Option<Leaf<'static>> {
+    let ParsedLeaf { prefix, mut records, blobs: places } = parse_leaf(payload)?;
     // Only now, when nothing can fail any more, do the records own references to blobs.
     let addresses: Vec<[u8; 8]> =
         places.iter().map(|&(_, extent, length)| Blob::on_disk(length, extent, memory).into_value()).collect();

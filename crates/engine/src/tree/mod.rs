@@ -31,10 +31,11 @@ use inner::Inner;
 pub use inner::{Child, build as build_inner};
 pub use keys::head;
 use leaf::{Leaf, build as build_leaf};
-pub use load::encode_leaf;
+pub use load::{encode_leaf, parse_leaf};
 pub use page::{DIRTY, EXPIRING, Found, PageRef, RETIRED};
 pub use read::{AsOf, Lookup};
 pub use record::{BLOB, Record};
+pub use verify::Finding;
 pub use walk::Bottom;
 pub use write::{LEAST_SHARE, Writer, retire_leaf};
 

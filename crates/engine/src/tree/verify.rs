@@ -9,7 +9,9 @@ use super::leaf::Leaf;
 use super::load::Aside;
 use super::page::{DIRTY, Found, PageRef, RETIRED};
 use super::record::Record;
+use crate::error::Error;
 use crate::pagefile::{Extent, PageKind};
+use crate::range::KeyRange;
 use crate::sync::epoch::{self, Guard};
 
 /// What a walk saw.
@@ -20,8 +22,28 @@ pub struct Census {
     pub bytes: u64,
 }
 
-/// Told of each problem, with the byte of the page file it is at, if it is on disk.
-type Report<'a> = &'a mut dyn FnMut(Option<u64>, String);
+/// Something that is wrong.
+pub struct Finding {
+    /// The byte of the page file it is at, if it is on disk.
+    pub offset: Option<u64>,
+    /// The keys of the page that it is wrong with, where they cannot be read for it.
+    pub keys: Option<KeyRange>,
+    pub what: String,
+}
+
+impl Finding {
+    fn new(offset: Option<u64>, what: String) -> Finding {
+        Finding { offset, keys: None, what }
+    }
+
+    /// A page that cannot be read.
+    fn unreadable(offset: Option<u64>, fences: &Fences, error: Error) -> Finding {
+        let keys = KeyRange { start: fences.low.clone(), stop: fences.high.clone() };
+        Finding { offset, keys: Some(keys), what: error.what() }
+    }
+}
+
+type Report<'a> = &'a mut dyn FnMut(Finding);
 
 impl Tree {
     /// Checks order, fences, levels, heads and flags of what is in memory; reads all that is on disk, to the side, and
@@ -105,7 +127,7 @@ impl Walk<'_> {
             let child = inner.child(index);
             if child.level() + 1 != page.level() {
                 let what = format!("a page of level {} hangs below level {}", child.level(), page.level());
-                (self.report)(offset(page.extent()), what);
+                (self.report)(Finding::new(offset(page.extent()), what));
                 return self.beyond(&key, fences.high);
             }
             page = child;
@@ -117,7 +139,8 @@ impl Walk<'_> {
     fn beyond(&mut self, key: &[u8], high: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let high = high?;
         if high.as_slice() <= key {
-            (self.report)(None, format!("separators lead back from key {key:?} to {high:?}"));
+            let what = format!("separators lead back from key {key:?} to {high:?}");
+            (self.report)(Finding::new(None, what));
             return None;
         }
         Some(high)
@@ -133,7 +156,7 @@ impl Walk<'_> {
         }
         self.census.pages += 1;
         let place = offset(page.extent());
-        let mut problem = |what: String| (self.report)(place, what);
+        let mut problem = |what: String| (self.report)(Finding::new(place, what));
         if inner.level() != level {
             problem(format!("an inner page of level {level} has an image of level {}", inner.level()));
         }
@@ -149,7 +172,7 @@ impl Walk<'_> {
         }
         if let Some(extent) = Extent::from_bits(page.extent()) {
             let read = self.tree.around.pages.read_page(extent, PageKind::Inner, &mut Vec::new());
-            read.unwrap_or_else(|error| problem(error.to_string()));
+            read.unwrap_or_else(|error| (self.report)(Finding::unreadable(place, fences, error)));
         }
     }
 
@@ -177,7 +200,7 @@ impl Walk<'_> {
             extent => match self.tree.read_aside(extent) {
                 Ok(aside) => Some(aside),
                 Err(error) => {
-                    (self.report)(place, error.to_string());
+                    (self.report)(Finding::unreadable(place, fences, error));
                     None
                 }
             },
@@ -199,15 +222,16 @@ impl Walk<'_> {
             if self.look(page, guard).is_none_or(|again| !again.is_same(&seen)) {
                 return false;
             }
-            (self.report)(place, format!("a leaf in memory differs from the same on disk at key {key:?}"));
+            let what = format!("a leaf in memory differs from the same on disk at key {key:?}");
+            (self.report)(Finding::new(place, what));
         }
         self.census.pages += 1;
         if matches!(seen.found, Found::Cold(_)) && leaf.count() != seen.records as usize {
             let what = format!("a leaf holds {} records and its parent says {}", leaf.count(), seen.records);
-            (self.report)(place, what);
+            (self.report)(Finding::new(place, what));
         }
         if seen.is_clean && seen.extent == 0 {
-            (self.report)(place, "a leaf that was never written counts as clean".into());
+            (self.report)(Finding::new(place, "a leaf that was never written counts as clean".into()));
         }
         self.order(leaf, &gathered, fences, place);
         self.records(&gathered, from, guard);
@@ -215,7 +239,7 @@ impl Walk<'_> {
     }
 
     fn order(&mut self, leaf: Leaf<'_>, gathered: &Gathered<'_>, fences: &Fences, place: Option<u64>) {
-        let mut problem = |what: String| (self.report)(place, what);
+        let mut problem = |what: String| (self.report)(Finding::new(place, what));
         let whole = |record: &Record<'_>| [gathered.prefix, record.key].concat();
         for pair in gathered.records.windows(2) {
             let ordered = pair[0].key < pair[1].key || pair[0].key == pair[1].key && pair[0].version > pair[1].version;
@@ -253,9 +277,14 @@ impl Walk<'_> {
                             Ok(true) => {}
                             Ok(false) => {
                                 let what = "a long value in memory differs from the same on disk";
-                                (self.report)(offset(extent), what.into());
+                                (self.report)(Finding::new(offset(extent), what.into()));
                             }
-                            Err(error) => (self.report)(offset(extent), error.to_string()),
+                            Err(error) => {
+                                let key = [gathered.prefix, record.key].concat();
+                                let keys = Some(KeyRange::of_key(&key));
+                                let what = format!("{}: a long value", error.what());
+                                (self.report)(Finding { offset: offset(extent), keys, what });
+                            }
                         }
                     }
                     blob.len()
