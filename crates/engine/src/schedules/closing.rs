@@ -114,3 +114,22 @@ fn who_is_there_when_a_family_is_dropped_is_right_or_told() {
         assert!(database.family("other").expect("it is open").is_none(), "it was dropped");
     });
 }
+
+#[test]
+fn a_reader_that_meets_the_emptied_tree_is_told() {
+    explore(4_000, || {
+        let (database, _) = database(Durability::Sync);
+        let family = database.default_family();
+        family.put(b"old", &value(1), None).expect("the disk has no faults");
+        thread::scope(|scope| {
+            let (database, family) = (&database, &family);
+            scope.spawn(move || {
+                while let Some(found) = unless_closed(family.get(b"old", number_in)) {
+                    assert_eq!(found, Some(1), "what is there was not found");
+                    thread::yield_now();
+                }
+            });
+            scope.spawn(move || database.close().expect("the disk has no faults"));
+        });
+    });
+}

@@ -150,3 +150,18 @@ fn a_reader_of_one_version_sees_all_of_it_whatever_is_split_and_merged() {
         assert_eq!(STAY.map(|key| world.get(key, AsOf::Newest)), [Some(3); 3], "a change is lost");
     });
 }
+
+#[test]
+fn a_leaf_that_was_split_is_there_for_those_who_still_hold_it() {
+    explore(12_000, || {
+        let world = World::new(2);
+        world.commit(&[10, 20, 30].map(|key| (key, Some(1))), 200);
+        thread::scope(|scope| {
+            let world = &world;
+            scope.spawn(move || world.commit(&[15, 25].map(|key| (key, Some(1))), 200));
+            for key in [10, 30] {
+                scope.spawn(move || assert_eq!(world.get(key, AsOf::Newest), Some(1), "key {key} is not found"));
+            }
+        });
+    });
+}

@@ -140,3 +140,41 @@ fn compaction_moves_pages_under_their_readers() {
         core.checkpoint(Some(10 << 10)).expect("the disk has no faults");
     });
 }
+
+#[test]
+fn what_is_written_to_a_leaf_while_a_checkpoint_writes_it_reaches_the_disk() {
+    explore(4_000, || {
+        let (database, disk) = database(Durability::Sync);
+        let family = database.default_family();
+        family.put(b"key", &value_of(1, 100), None).expect("the disk has no faults");
+        thread::scope(|scope| {
+            let (database, family) = (&database, &family);
+            scope.spawn(move || family.put(b"key", &value_of(2, 100), None).expect("the disk has no faults"));
+            scope.spawn(move || database.checkpoint().expect("the disk has no faults"));
+        });
+        drop(family);
+        database.close().expect("the disk has no faults");
+        assert_eq!(get(&open(&disk, Durability::Sync).default_family(), b"key"), 2, "a commit is lost");
+    });
+}
+
+#[test]
+fn a_page_that_is_being_read_is_not_overwritten() {
+    explore(4_000, || {
+        let (database, _) = filled();
+        let family = database.default_family();
+        core(&database).memory.set_budget(1);
+        core(&database).evict().expect("the disk has no faults");
+        thread::scope(|scope| {
+            let (database, family) = (&database, &family);
+            scope.spawn(move || assert!(get(family, &[0, 0]) >= 1));
+            scope.spawn(move || assert!(get(family, &[1, 5]) >= 1));
+            scope.spawn(move || {
+                for number in 2..4 {
+                    write_pairs(database, family, 0..PAIRS, number);
+                    database.checkpoint().expect("the disk has no faults");
+                }
+            });
+        });
+    });
+}
