@@ -120,8 +120,10 @@ def test_a_database_that_does_not_open_is_saved(shop: Path, tmp_path: Path, kind
     assert "cannot be opened" in result.stdout
     assert "lyredb salvage" in result.stdout
     assert not json.loads(run("check", shop, "--json").stdout)["ok"]
-    lyredb.salvage(shop, tmp_path / "saved")
+    report = lyredb.salvage(shop, tmp_path / "saved")
     assert content(tmp_path / "saved") == whole
+    assert report.ok
+    assert report.problems
 
 
 def test_the_beginning_destroyed(shop: Path, tmp_path: Path) -> None:
