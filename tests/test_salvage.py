@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -207,10 +206,9 @@ def test_no_space(shop: Path, tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(OSError) as raised:  # noqa: PT011 - the number is looked at
+        with pytest.raises(OSError, match="too large"):
             lyredb.salvage(shop, tmp_path / "saved")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
-    assert raised.value.errno == errno.EFBIG
     assert list((tmp_path / "saved").iterdir()) == []
