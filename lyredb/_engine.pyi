@@ -77,6 +77,7 @@ class _SalvagedFamily(TypedDict):
 
 class _SalvageReport(TypedDict):
     families: list[_SalvagedFamily]
+    ok: bool
     problems: list[_Problem]
     lost_versions: list[tuple[int, int | None]]
     lost_values: list[tuple[str, bytes]]

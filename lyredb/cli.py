@@ -1,7 +1,7 @@
 """The `lyredb` command.
 
-Exit codes: 0, all is well; 1, the command ran and the answer is no (damage found or salvaged, no such key, a wrong
-answer in the demo); 2, wrong usage; 3, the database or the system refused.
+Exit codes: 0, all is well; 1, the command ran and the answer is no (damage found, records lost, no such key, a
+wrong answer in the demo); 2, wrong usage; 3, the database or the system refused.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def check(path: Path, as_json: bool) -> None:
 @click.option("--all", "save_all", is_flag=True, help="Also records that may be old copies, in families of their own.")
 @_json_option
 def salvage(path: Path, destination: Path, save_all: bool, as_json: bool) -> None:
-    """Save what can be read of a damaged database into a new one, DESTINATION. Exit code 1 if anything is damaged.
+    """Save what can be read of a damaged database into a new one, DESTINATION. Exit code 1 if anything is lost.
 
     The database at PATH is only read, and no program may have it open for writing. Records that are proven to be the
     newest go to their families, with names, settings and codecs as they were. With --all, records of lost ranges that

@@ -94,11 +94,12 @@ def run_writer(path: Path, durability: str, ledger: dict[int, int], *, end: sign
         assert "+write\n" in lines
         if end is not None:
             threading.Timer(after, process.send_signal, [end]).start()
-        numbers = [line.split() for line in lines if line[0] not in "+-="]
+        said = [line for line in lines if line[0] not in "+-="]
         status = process.wait(30)
-    for thread, number in numbers:  # what it says of errors does not fit
-        assert int(number) > ledger.get(int(thread), -1)
-        ledger[int(thread)] = int(number)
+    assert all(line[0].isdigit() for line in said), "".join(line for line in said if not line[0].isdigit())
+    for thread, number in (map(int, line.split()) for line in said):
+        assert number > ledger.get(thread, -1)
+        ledger[thread] = number
     return status
 
 

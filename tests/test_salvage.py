@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -120,8 +119,10 @@ def test_a_database_that_does_not_open_is_saved(shop: Path, tmp_path: Path, kind
     assert "cannot be opened" in result.stdout
     assert "lyredb salvage" in result.stdout
     assert not json.loads(run("check", shop, "--json").stdout)["ok"]
-    lyredb.salvage(shop, tmp_path / "saved")
+    report = lyredb.salvage(shop, tmp_path / "saved")
     assert content(tmp_path / "saved") == whole
+    assert report.ok
+    assert report.problems
 
 
 def test_the_beginning_destroyed(shop: Path, tmp_path: Path) -> None:
@@ -205,10 +206,9 @@ def test_no_space(shop: Path, tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(OSError) as raised:  # noqa: PT011 - the number is looked at
+        with pytest.raises(OSError, match="too large"):
             lyredb.salvage(shop, tmp_path / "saved")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
-    assert raised.value.errno == errno.EFBIG
     assert list((tmp_path / "saved").iterdir()) == []

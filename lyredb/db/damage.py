@@ -56,6 +56,8 @@ class SalvageReport:
     """What `lyredb.salvage` saved, and what is lost."""
 
     families: dict[str, SalvagedFamily]
+    ok: bool
+    """Whether nothing is lost, whatever is damaged."""
     problems: list[Problem]
     """All damage that was met, also such as nothing is lost by."""
     lost_versions: list[tuple[int, int | None]]
@@ -64,11 +66,6 @@ class SalvageReport:
     """Family and key, as stored, of records whose long value is lost."""
     unplaced_records: int
     """Records, some of them old copies, whose place in the lost ranges is not proven; `all=True` puts them apart."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is damaged or lost."""
-        return not self.problems
 
 
 def salvage(
@@ -104,4 +101,11 @@ def salvage(
         for family in found["families"]
     }
     problems = [Problem(**problem) for problem in found["problems"]]
-    return SalvageReport(families, problems, found["lost_versions"], found["lost_values"], found["unplaced_records"])
+    return SalvageReport(
+        families,
+        found["ok"],
+        problems,
+        found["lost_versions"],
+        found["lost_values"],
+        found["unplaced_records"],
+    )

@@ -16,12 +16,15 @@ mod salvaged;
 #[path = "common/specimen.rs"]
 mod specimen;
 
+use std::io::ErrorKind;
 use std::ops::Range;
+use std::sync::Arc;
 
 use common::{Random, scaled, tally};
 use judge::{Legal, Origin, examine, examine_open, in_parallel, named, open};
 use leaves::{BLOB, LEAF, Page};
-use lyredb_engine::disk::Disk;
+use lyredb_engine::disk::{Disk, Fault, MemoryDisk};
+use lyredb_engine::{Error, SalvageOptions, salvage_on};
 use salvaged::Missing;
 use specimen::{FIRST_PAGE, PAGES, Specimen, overwrite};
 
@@ -225,4 +228,26 @@ fn a_sound_database_is_saved_whole() {
     assert_eq!(disk.get(PAGES).as_ref(), Some(&specimen.pages));
     let names = disk.list().expect("names").len();
     assert_eq!(names, 1 + specimen.segments.len());
+}
+
+/// A disk that fails under the new database: an error and an empty folder, or all was saved in spite of it.
+#[test]
+fn a_destination_that_fails_is_left_empty() {
+    let specimen = Specimen::new(10);
+    let options = SalvageOptions { clock: specimen::options().clock, ..SalvageOptions::default() };
+    let mut failed = 0;
+    for nth in (1..400).step_by(9) {
+        let target = MemoryDisk::new();
+        target.fail_at(nth, Fault::Kind(ErrorKind::StorageFull));
+        let saved = salvage_on(Arc::new(specimen.disk()), Arc::new(target.clone()), &options, &mut |_, _| true);
+        match saved {
+            Ok(report) => assert!(report.is_whole, "{report:?}"),
+            Err(error) => {
+                failed += 1;
+                assert!(matches!(error, Error::Io { .. }), "{error:?}");
+                assert_eq!(target.list().expect("names"), Vec::<String>::new(), "after {error}");
+            }
+        }
+    }
+    assert!(failed > 3, "{failed} of them failed");
 }

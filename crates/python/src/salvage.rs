@@ -47,6 +47,7 @@ pub fn salvage<'py>(
     let values = report.lost_values.into_iter().map(|(family, key)| (family, PyBytes::new(py, &key)));
     let answer = PyDict::new(py);
     answer.set_item("families", families)?;
+    answer.set_item("ok", report.is_whole)?;
     answer.set_item("problems", problems(py, report.problems)?)?;
     answer.set_item("lost_versions", report.lost_versions)?;
     answer.set_item("lost_values", values.collect::<Vec<_>>())?;

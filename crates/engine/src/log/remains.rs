@@ -17,6 +17,8 @@ pub struct LogLoss {
     pub offset: Option<u64>,
     /// The first and the last version; `None` for the last where nothing tells it.
     pub versions: Option<(u64, Option<u64>)>,
+    /// Damage that costs no commit is told as well.
+    pub is_lost: bool,
     pub what: String,
 }
 
@@ -80,6 +82,7 @@ pub fn read(disk: &dyn Disk, wanted: &LogWanted, visitor: &mut dyn LogVisitor) -
                 path: root.join(segments::file_name(number)),
                 offset: None,
                 versions: None,
+                is_lost: true,
                 what: format!("the segment is left out: {error}"),
             }),
         }
@@ -111,6 +114,7 @@ impl Reading<'_> {
             path: root.join(segments::file_name(segment)),
             offset: None,
             versions: None,
+            is_lost: true,
             what: "this segment of the log is missing".into(),
         });
     }
@@ -121,7 +125,7 @@ impl Reading<'_> {
         if first > next {
             let what = format!("the log is damaged here; the commits of versions {next} to {} are lost", first - 1);
             let versions = Some((next, Some(first - 1)));
-            self.visitor.lost(LogLoss { path: path.into(), offset: Some(offset), versions, what });
+            self.visitor.lost(LogLoss { path: path.into(), offset: Some(offset), versions, is_lost: true, what });
             self.next_version = Some(first);
         }
     }
@@ -131,7 +135,7 @@ impl Reading<'_> {
         let path = reader.path.clone();
         if !reader.has_header && reader.sound_block_from(SEGMENT_HEADER_BYTES)?.is_some() {
             let what = "the segment's header is damaged; its blocks are read all the same".into();
-            self.visitor.lost(LogLoss { path: path.clone(), offset: Some(0), versions: None, what });
+            self.visitor.lost(LogLoss { path: path.clone(), offset: Some(0), versions: None, is_lost: false, what });
         }
         if reader.has_header && self.next_version.is_none() {
             self.next_version = Some(reader.header.first_version);
@@ -182,7 +186,7 @@ impl Reading<'_> {
         };
         let Some(records) = records_of(bytes, block) else {
             let what = "a block whose checksum is right makes no sense, and is left out".into();
-            self.visitor.lost(LogLoss { path, offset: Some(block.offset), versions: None, what });
+            self.visitor.lost(LogLoss { path, offset: Some(block.offset), versions: None, is_lost: true, what });
             return Ok(());
         };
         for (version, payload) in records {

@@ -11,7 +11,7 @@ use super::format::{
     PageKind, SUPERBLOCK_BYTES,
 };
 use super::header::{PageHeader, checksum, granules_for};
-use super::superblock::{self, LARGEST_SEQUENCE, Superblock};
+use super::superblock::{self, LARGEST_NUMBER, Superblock};
 use super::{PageFile, open};
 use crate::disk::MemoryDisk;
 use crate::fuzzing::{Many, bounded, described};
@@ -190,7 +190,7 @@ fn by_the_book(file: &[u8]) -> Option<Superblock> {
         slot[..8] == *b"LYREDB\x1a\0"
             && slot[8..12] == FORMAT_VERSION.to_le_bytes()
             && sum
-            && number(slot, 16) <= LARGEST_SEQUENCE
+            && number(slot, 16) <= LARGEST_NUMBER
     });
     let read = sound.filter_map(|slot| {
         let catalogue = match number(slot, 40) {

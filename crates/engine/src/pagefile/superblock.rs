@@ -33,7 +33,7 @@ pub(super) enum Slot {
 
 const CHECKSUM_AT: usize = SUPERBLOCK_BYTES - 4;
 /// None ever gets as far, so counting on from one cannot overflow.
-pub(super) const LARGEST_SEQUENCE: u64 = 1 << 62;
+pub(super) const LARGEST_NUMBER: u64 = 1 << 62;
 
 impl Superblock {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -82,15 +82,16 @@ impl Slot {
                 None => return Slot::Damaged,
             },
         };
-        // Counting on from a larger one could overflow, and no file gets as far.
-        let sequence = u64::from_le_bytes(field(bytes, 16));
-        if !sound || format == 0 || sequence >= LARGEST_SEQUENCE {
+        let [sequence, version, log_segment] = [16, 24, 32].map(|at| u64::from_le_bytes(field(bytes, at)));
+        // Counting on from a larger number could overflow, and no file gets as far.
+        let is_possible = [sequence, version, log_segment].iter().all(|number| *number < LARGEST_NUMBER);
+        if !sound || format == 0 || !is_possible {
             return Slot::Damaged;
         }
         Slot::Valid(Superblock {
             sequence,
-            version: u64::from_le_bytes(field(bytes, 24)),
-            log_segment: u64::from_le_bytes(field(bytes, 32)),
+            version,
+            log_segment,
             catalogue,
             identity: u128::from_le_bytes(field(bytes, 48)),
         })

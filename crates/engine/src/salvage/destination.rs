@@ -177,6 +177,11 @@ impl Destination {
         self.families.get(&id).map(Family::name)
     }
 
+    pub fn holds(&self, family: &str, key: &[u8]) -> Result<bool> {
+        let family = self.database.family(family)?;
+        Ok(family.map(|family| family.get(key, |_| ())).transpose()?.flatten().is_some())
+    }
+
     /// Writes all to disk; what there is now, by family.
     pub fn finish(mut self) -> Result<Vec<SalvagedFamily>> {
         self.flush()?;

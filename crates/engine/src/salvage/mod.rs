@@ -84,5 +84,9 @@ fn save(
             let _ = disk.remove(&name);
         }
     }
-    saved
+    // The caller knows of no database that could be opened again.
+    saved.map_err(|error| match error {
+        Error::Poisoned { why } => Error::io("write", &path)(std::io::Error::other(why)),
+        other => other,
+    })
 }

@@ -31,7 +31,7 @@ pub fn gather(walk: &mut Walk<'_>, pages: &Remains, all: bool) -> Result<()> {
             let whole = |record: &crate::tree::Record<'_>| [leaf.prefix, record.key].concat();
             let mut keys = leaf.records.iter().map(whole).filter(|key| gap.contains(key));
             let Some(first) = keys.next() else { continue };
-            let last = keys.last().unwrap_or_else(|| first.clone());
+            let last = keys.next_back().unwrap_or_else(|| first.clone());
             orphans.push(Orphan { extent: page.extent, family: *family, gap: gap.clone(), first, last });
         }
         let count = |(_, gap): &(Option<u32>, KeyRange)| {

@@ -5,6 +5,8 @@ use crate::report::Problem;
 #[derive(Clone, Debug, Default)]
 pub struct SalvageReport {
     pub families: Vec<SalvagedFamily>,
+    /// Nothing is known or likely to be lost, whatever is damaged.
+    pub is_whole: bool,
     /// What is damaged, and what is lost by it.
     pub problems: Vec<Problem>,
     /// Commits of the log that are lost: the first version and the last, `None` where nothing tells the last.

@@ -54,7 +54,7 @@ pub fn save(
     let mut walk = Walk {
         source,
         destination,
-        report: SalvageReport::default(),
+        report: SalvageReport { is_whole: true, ..SalvageReport::default() },
         progress,
         done: 0,
         lost_pages: Vec::new(),
@@ -67,6 +67,7 @@ pub fn save(
     let superblock = match &source.pages {
         Some(pages) => walk.pages(pages)?,
         None => {
+            walk.report.is_whole = false;
             walk.tell(None, None, None, "the page file is missing, and all that was in it".into());
             None
         }
@@ -77,11 +78,21 @@ pub fn save(
         orphans::gather(&mut walk, pages, options.all)?;
     }
     let Walk { destination, mut report, lost_records, progress, .. } = walk;
-    let names: Vec<(String, u64)> =
-        lost_records.iter().filter_map(|(id, lost)| Some((destination.name_of(*id)?, *lost))).collect();
+    let by_name = |(id, lost): (&u32, &u64)| Some((destination.name_of(*id)?, *lost));
+    let mut lost: BTreeMap<String, u64> = lost_records.iter().filter_map(by_name).collect();
+    // The log may have had a newer value.
+    let mut lost_values = Vec::new();
+    for (name, key) in std::mem::take(&mut report.lost_values) {
+        if !destination.holds(&name, &key)? {
+            *lost.entry(name.clone()).or_insert(0) += 1;
+            lost_values.push((name, key));
+        }
+    }
+    report.lost_values = lost_values;
     report.families = destination.finish()?;
-    for (name, lost) in names {
-        report.families.iter_mut().filter(|family| family.name == name).for_each(|family| family.lost_records = lost);
+    for family in report.families.iter_mut().filter(|family| !family.is_apart) {
+        family.lost_records = lost.get(&family.name).copied().unwrap_or(0);
+        report.is_whole &= family.lost_records == 0;
     }
     progress(source.size(), source.size());
     Ok(report)
@@ -125,14 +136,15 @@ impl Walk<'_> {
             };
             self.tell(Some(offset), None, None, what.into());
         }
+        let hinted = slots.hints.iter().find_map(|extent| read_catalogue(pages, *extent).ok());
+        let is_told = hinted.is_some();
         let catalogue = match &slots.superblock {
             Some(Superblock { catalogue: None, .. }) => return Ok(slots.superblock),
             Some(Superblock { catalogue: Some(extent), .. }) => self.catalogue_at(pages, *extent)?,
-            None => match slots.hints.iter().find_map(|extent| read_catalogue(pages, *extent).ok()) {
-                Some(catalogue) => Some(catalogue),
-                None => self.any_catalogue(pages)?,
-            },
+            None if is_told => hinted,
+            None => self.any_catalogue(pages)?,
         };
+        self.report.is_whole = catalogue.is_some() && (slots.superblock.is_some() || is_told);
         let Some(catalogue) = catalogue else {
             self.gaps.push((None, KeyRange::default()));
             return Ok(slots.superblock);
@@ -297,6 +309,9 @@ impl Walk<'_> {
             };
             let why = match read {
                 Ok((PageKind::Blob, value)) if value.len() as u64 == length => {
+                    if within.is_none() {
+                        self.occupy(place);
+                    }
                     self.destination.put(family, &key, &value, record.expiry)?;
                     self.advance(length)?;
                     continue;
@@ -386,7 +401,7 @@ impl LogVisitor for Walk<'_> {
         if !self.destination.replay(payload, &mut problems)? {
             let what = format!("the log record of version {version} makes no sense, and is left out");
             let path = self.source.disk.root().to_path_buf();
-            self.lost(LogLoss { path, offset: None, versions: Some((version, Some(version))), what });
+            self.lost(LogLoss { path, offset: None, versions: Some((version, Some(version))), is_lost: true, what });
         }
         problems.into_iter().for_each(|what| self.tell(None, None, None, what));
         Ok(())
@@ -395,6 +410,7 @@ impl LogVisitor for Walk<'_> {
     fn lost(&mut self, loss: LogLoss) {
         let path = loss.path.display().to_string();
         self.report.lost_versions.extend(loss.versions);
+        self.report.is_whole &= !loss.is_lost;
         self.report.problems.push(Problem { path, offset: loss.offset, family: None, keys: None, what: loss.what });
     }
 

@@ -238,9 +238,10 @@ fn files(specimen: &Specimen, other: &Specimen) -> Vec<Damage> {
             })));
         }
         let theirs = if file == 0 { other.pages.clone() } else { other.segments[file - 1].bytes.clone() };
-        all.push(Damage::new(format!("file {file} is another database's"), move |files| {
-            files[file].1 = theirs.clone()
-        }));
+        // Of another page file a salvage saves what it holds, and leaves the log out.
+        let origin = if file == 0 { Origin::Crafted } else { Origin::Accident };
+        let what = format!("file {file} is another database's");
+        all.push(Damage { origin, ..Damage::new(what, move |files| files[file].1 = theirs.clone()) });
     }
     for (name, bytes) in
         [("empty", Vec::new()), ("garbage", vec![0x5a; 5000]), ("a copy", specimen.last_segment().bytes.clone())]

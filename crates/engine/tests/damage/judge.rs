@@ -61,11 +61,14 @@ pub enum Origin {
     Forged,
 }
 
+/// A key and its value.
+type Row = (Vec<u8>, Vec<u8>);
+
 /// What was read: nothing for what could not be.
 #[derive(Default)]
 struct Seen {
-    /// By family, the records before the first error.
-    scanned: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>, bool)>,
+    /// By family, the records before the first error, and whether there was none.
+    scanned: Vec<(String, Vec<Row>, bool)>,
     got: Vec<(String, Vec<u8>, Option<Vec<u8>>)>,
     families: Vec<String>,
     errors: Vec<Error>,
