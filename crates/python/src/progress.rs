@@ -26,7 +26,7 @@ pub fn run<T: Send>(
                 return true;
             }
             unreported = None;
-            let outcome = Python::attach(|py| {
+            let outcome = Python::try_attach(|py| {
                 py.check_signals()?;
                 if let Some(report) = &report {
                     ending::call(report.bind(py), &(done, total).into_pyobject(py)?, None)?;
@@ -35,11 +35,13 @@ pub fn run<T: Send>(
             });
             due = Instant::now() + INTERVAL;
             match outcome {
-                Ok(()) => true,
-                Err(error) => {
+                Some(Ok(())) => true,
+                Some(Err(error)) => {
                     raised = Some(error);
                     false
                 }
+                // The interpreter is on its way out, and this thread will go no further than back to it.
+                None => false,
             }
         };
         work(&mut progress)
