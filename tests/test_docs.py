@@ -26,7 +26,8 @@ MODULES = [
 ]
 
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\[[^\]]+\]\((?!https?://|#)([^)#\s]+)")
+LINK = re.compile(r"\[([^\]]+)\]\((?!https?://|#)([^)#\s]+)")
+TEST = re.compile(r"`(\w+)`")
 
 
 def has_python(file: Path) -> bool:
@@ -71,8 +72,12 @@ def test_the_page_of_tunables_is_current() -> None:
 
 @pytest.mark.parametrize("file", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda file: file.name)
 def test_links_between_files_lead_somewhere(file: Path) -> None:
-    for target in LINK.findall(file.read_text()):
-        assert (file.parent / target).exists(), f"{file.name} links to {target}"
+    for text, target in LINK.findall(file.read_text()):
+        linked = file.parent / target
+        assert linked.exists(), f"{file.name} links to {target}"
+        # A test that is named is to be in the file that its name leads to.
+        if (named := TEST.fullmatch(text)) and linked.is_file():
+            assert re.search(rf"\b(fn|def) {named[1]}\b", linked.read_text()), f"{target} has no {named[1]}"
 
 
 def stub_docstrings() -> Iterator[tuple[str, str, str]]:
