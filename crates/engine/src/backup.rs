@@ -16,8 +16,8 @@ const COPY_BYTES: usize = 1 << 20;
 
 /// As `backup_on`, into the folder `destination`, which is made if it is not there.
 pub fn backup(core: &Core, destination: &Path, progress: Progress<'_>) -> Result<()> {
-    std::fs::create_dir_all(destination).map_err(Error::io("create", destination))?;
-    backup_on(core, &(Arc::new(OsDisk::new(destination)) as Arc<dyn Disk>), progress)
+    let disk = OsDisk::make(destination).map_err(Error::io("create", destination))?;
+    backup_on(core, &(Arc::new(disk) as Arc<dyn Disk>), progress)
 }
 
 /// Checkpoints and copies the page file, which only checkpoints write; the copy starts with an empty log.

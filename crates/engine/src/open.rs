@@ -14,7 +14,7 @@ use crate::catalogue::{Catalogue, FamilyEntry};
 use crate::checkpoint::CheckpointState;
 use crate::core::{Core, FamilyMaker};
 use crate::database::{DEFAULT_FAMILY, Options};
-use crate::disk::Disk;
+use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::log::{self, Log, LogOptions};
@@ -38,7 +38,7 @@ pub fn prepare_folder(path: &Path, options: &Options) -> Result<()> {
         Ok(_) => Err(Error::NotADatabase { path: path.into(), why: "it is not a folder".into() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if options.create && !options.read_only {
-                std::fs::create_dir_all(path).map_err(Error::io("create", path))
+                OsDisk::make(path).map(drop).map_err(Error::io("create", path))
             } else {
                 Err(Error::NotFound { path: path.into() })
             }

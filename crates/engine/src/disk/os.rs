@@ -17,6 +17,33 @@ impl OsDisk {
     pub fn new(root: impl Into<PathBuf>) -> OsDisk {
         OsDisk { root: root.into() }
     }
+
+    /// On a folder that is made if it is not there, durably, as are those above it.
+    pub fn make(root: impl Into<PathBuf>) -> io::Result<OsDisk> {
+        let root = root.into();
+        let missing: Vec<&Path> = root.ancestors().take_while(|folder| !exists(folder)).collect();
+        fs::create_dir_all(&root)?;
+        for folder in missing.iter().filter_map(|folder| folder.parent()) {
+            sync_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+        }
+        Ok(OsDisk { root })
+    }
+}
+
+/// A relative path begins in a folder that is there.
+fn exists(folder: &Path) -> bool {
+    folder.as_os_str().is_empty() || folder.exists()
+}
+
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+/// Windows has no handle to sync a folder by; its file systems journal names themselves.
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 impl Disk for OsDisk {
@@ -58,15 +85,8 @@ impl Disk for OsDisk {
         fs::rename(self.root.join(from), self.root.join(to))
     }
 
-    #[cfg(unix)]
     fn sync_directory(&self) -> io::Result<()> {
-        fs::File::open(&self.root)?.sync_all()
-    }
-
-    /// Windows has no handle to sync a folder by; its file systems journal names themselves.
-    #[cfg(not(unix))]
-    fn sync_directory(&self) -> io::Result<()> {
-        Ok(())
+        sync_folder(&self.root)
     }
 
     fn lock(&self, name: &str, exclusive: bool) -> io::Result<Option<LockGuard>> {

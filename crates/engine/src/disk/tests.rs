@@ -23,6 +23,19 @@ impl Drop for Folder {
     }
 }
 
+#[test]
+fn a_folder_is_made_with_those_above_it() {
+    let above = Folder::new();
+    let path = above.0.join("one/two");
+    for _ in 0..2 {
+        let disk = OsDisk::make(&path).unwrap();
+        assert_eq!(disk.root(), path);
+        disk.open("a", OpenMode::Create).unwrap();
+    }
+    std::fs::write(above.0.join("file"), b"").unwrap();
+    OsDisk::make(above.0.join("file/under")).unwrap_err();
+}
+
 /// What every implementation of `Disk` has to do.
 fn check_contract(disk: Arc<dyn Disk>) {
     assert_eq!(disk.open("a", OpenMode::Read).unwrap_err().kind(), ErrorKind::NotFound);

@@ -50,8 +50,8 @@ pub fn salvage(
         Err(error) => return Err(Error::io("open", path)(error)),
     }
     let source = Source::open(Arc::new(OsDisk::new(path)))?;
-    std::fs::create_dir_all(destination).map_err(Error::io("create", destination))?;
-    save(&source, Arc::new(OsDisk::new(destination)), options, progress)
+    let disk = OsDisk::make(destination).map_err(Error::io("create", destination))?;
+    save(&source, Arc::new(disk), options, progress)
 }
 
 /// As `salvage`, on any disks: the way in for tests that break things.
