@@ -363,7 +363,7 @@ impl Run<'_> {
         match &result {
             Ok(()) if self.poisoned => {
                 // Deleting what is not there, for one.
-                if self.possible.iter().any(|content| applied(content) != *content) {
+                if self.possible.iter().all(|content| applied(content) != *content) {
                     self.fail(&format!("{step:?} was done although writes are refused"));
                 }
             }
