@@ -230,7 +230,7 @@ fn settle<T>(worker: &JoinHandle<T>, fixture: &Fixture) {
 }
 
 /// Where this writer does not come to.
-const ELSEWHERE: [Point; 2] = [Point::CatalogueLocked, Point::ReadStarted];
+const ELSEWHERE: [Point; 3] = [Point::CatalogueLocked, Point::CloseWritten, Point::ReadStarted];
 
 #[test]
 fn readers_finish_wherever_the_writer_stops() {

@@ -190,7 +190,7 @@ fn by_the_book(file: &[u8]) -> Option<Superblock> {
         slot[..8] == *b"LYREDB\x1a\0"
             && slot[8..12] == FORMAT_VERSION.to_le_bytes()
             && sum
-            && number(slot, 16) <= LARGEST_NUMBER
+            && [16, 24, 32].iter().all(|&at| number(slot, at) < LARGEST_NUMBER)
     });
     let read = sound.filter_map(|slot| {
         let catalogue = match number(slot, 40) {
