@@ -25,7 +25,7 @@ WANTED = {
     "truncations": 262_144,
     "other damages": 1_500,
     "salvaged databases": 5_000,
-    "fuzzed inputs": 200_000,
+    "fuzzed inputs": 1_000_000,
     "schedules": 100_000,
     "orderings": 1_000,
     "transactions checked": 1_000_000,

@@ -215,7 +215,8 @@ def test_damage_is_found_by_both(path: Path) -> None:
             refused += 1
         try:
             with lyredb.open(path, read_only=True) as db:
-                if db.check().ok:
+                # One superblock may be damaged: the other has it all.
+                if all("superblock" in problem.what for problem in db.check().problems):
                     theirs = raw_contents(db)
         except lyredb.Error:
             pass
