@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::catalogue::Root;
+use crate::catalogue::{Catalogue, Root};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
@@ -20,6 +20,7 @@ use crate::page_tree::{Entry, encode_inner};
 use crate::pagefile::{Codec, Extent, PageKind, Superblock};
 use crate::pause::{Point, point};
 use crate::sync::Ordering;
+use crate::sync::checked::AtomicU64;
 use crate::sync::epoch::{self, Guard};
 use crate::tree::{
     BLOB, Blob, Bottom, DIRTY, EXPIRING, Found, LEAST_SHARE, PageRef, RETIRED, Record, encode_leaf, gather, view,
@@ -33,8 +34,6 @@ const FAN_OUT: usize = if cfg!(feature = "small-pages") { 8 } else { 192 };
 pub struct CheckpointState {
     /// The version that the superblock on disk holds.
     pub version: u64,
-    /// The first log segment that recovery would need.
-    pub segment: u64,
     /// Extents of the catalogue and of the inner pages above the lowest.
     pub structure: Vec<u64>,
     /// The family and the long values of each written leaf that has some, by the leaf's extent.
@@ -46,6 +45,13 @@ pub struct CheckpointState {
     pub dropped_doomed: usize,
     /// The last one has been made: what follows empties the trees.
     pub ended: bool,
+}
+
+/// What is asked for while a checkpoint is on its way, too.
+#[derive(Default)]
+pub struct Checkpointed {
+    /// The first log segment that recovery would need.
+    pub segment: AtomicU64,
     /// How long each checkpoint took that came to its end, in nanoseconds.
     pub times: Histogram,
 }
@@ -86,10 +92,13 @@ impl Core {
             return Err(Error::Closed);
         }
         let started = std::time::Instant::now();
-        let _families_stay = self.catalogue.lock();
-        let (segment, last) = self.log.rotate()?;
-        self.versions.wait_visible(last)?;
-        let active = self.versions.register();
+        let (segment, active, catalogue, families) = {
+            // So that what the catalogue says is of this version, and all changes of it after that are in the new segment.
+            let _catalogue = self.catalogue.lock();
+            let (segment, last) = self.log.rotate()?;
+            self.versions.wait_visible(last)?;
+            (segment, self.versions.register(), self.describe(), self.all_families())
+        };
         let version = active.version();
         point(Point::CheckpointStarted);
         let mut blobs = take(&mut state.blobs);
@@ -104,7 +113,7 @@ impl Core {
             underfull: Vec::new(),
             blobs: &mut blobs,
         };
-        let written = run.write(&state.dropped[state.dropped_doomed..], segment);
+        let written = run.write(&state.dropped[state.dropped_doomed..], segment, catalogue, &families);
         let Run { freed, orphans, structure, .. } = run;
         state.blobs = blobs;
         if let Err(error) = written {
@@ -125,8 +134,8 @@ impl Core {
         state.structure = structure;
         state.doomed = orphans;
         state.version = version;
-        state.segment = segment;
-        state.times.record(started.elapsed().as_nanos() as u64);
+        self.checkpointed.segment.store(segment, Ordering::Relaxed);
+        self.checkpointed.times.record(started.elapsed().as_nanos() as u64);
         self.log.remove_before(segment)?;
         point(Point::CheckpointDone);
         guard.flush();
@@ -150,14 +159,20 @@ impl Core {
 }
 
 impl Run<'_> {
-    fn write(&mut self, dropped: &[Arc<FamilyCore>], segment: u64) -> Result<()> {
+    /// All `families` that the catalogue names, which are not dropped while a checkpoint runs.
+    fn write(
+        &mut self,
+        dropped: &[Arc<FamilyCore>],
+        segment: u64,
+        mut catalogue: Catalogue,
+        families: &[Arc<FamilyCore>],
+    ) -> Result<()> {
         for family in dropped {
             self.drop_family(family);
         }
-        let mut catalogue = self.core.describe();
         for entry in &mut catalogue.families {
-            let family = self.core.family(&entry.name).expect("families stay while a checkpoint runs");
-            entry.root = Some(self.write_family(&family)?);
+            let family = families.iter().find(|family| family.id == entry.id).expect("both were taken under one lock");
+            entry.root = Some(self.write_family(family)?);
         }
         let extent = self.core.pages.write_page(PageKind::Catalogue, Codec::Lz4, &catalogue.encode())?;
         self.structure.push(extent.to_bits());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::Durability;
 use crate::catalogue::{Catalogue, FamilyEntry};
-use crate::checkpoint::CheckpointState;
+use crate::checkpoint::{CheckpointState, Checkpointed};
 use crate::clock::Clock;
 use crate::counters::FamilyCounters;
 use crate::disk::{Disk, LockGuard};
@@ -40,9 +40,10 @@ pub struct Core {
     pub settings: Arc<Settings>,
     pub families: RwLock<BTreeMap<String, Arc<FamilyCore>>>,
     pub next_id: AtomicU64,
-    /// Held while families come, go or change their names, and by checkpoints, which write that down.
+    /// Held while families or settings change, and by checkpoints while they take down what there is.
     pub catalogue: Mutex<()>,
     pub checkpoint: Mutex<CheckpointState>,
+    pub checkpointed: Checkpointed,
     pub maintenance: Maintenance,
     /// Extents' ways back to the page file that still wait for readers.
     pub releases: Arc<AtomicU64>,

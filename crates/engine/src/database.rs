@@ -126,8 +126,11 @@ impl Database {
         Ok(self.handle(family))
     }
 
+    /// Waits for a checkpoint that is on its way.
     pub fn drop_family(&self, name: &str) -> Result<()> {
-        let catalogue_lock = self.change_catalogue()?;
+        // A checkpoint that met the emptied tree would store it, though the drop itself may still be lost.
+        let mut checkpoint = self.core.checkpoint.lock();
+        let _catalogue = self.change_catalogue()?;
         let family = self.core.family(name).ok_or_else(|| Error::NoSuchFamily(name.into()))?;
         self.refuse_default(name)?;
         let mut catalogue = self.core.describe();
@@ -139,8 +142,7 @@ impl Database {
             self.core.families.write().remove(name);
             drop(writer);
         })?;
-        drop(catalogue_lock);
-        self.core.checkpoint.lock().dropped.push(family);
+        checkpoint.dropped.push(family);
         Ok(())
     }
 

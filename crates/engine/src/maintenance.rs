@@ -154,7 +154,7 @@ impl Core {
         if self.read_only {
             return Ok(());
         }
-        let segment = self.checkpoint.lock().segment;
+        let segment = self.checkpointed.segment.load(Ordering::Relaxed);
         if self.log.bytes_since(segment) >= self.settings.checkpoint_log_bytes() {
             self.checkpoint(None)?;
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::batch::{Batch, Operation};
 use crate::bytes::Reader;
 use crate::catalogue::{Catalogue, FamilyEntry};
-use crate::checkpoint::CheckpointState;
+use crate::checkpoint::{CheckpointState, Checkpointed};
 use crate::core::{Core, FamilyMaker};
 use crate::database::{DEFAULT_FAMILY, Options};
 use crate::disk::{Disk, OsDisk};
@@ -94,11 +94,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         families: BTreeMap::new(),
         dropped: Vec::new(),
         next_id: catalogue.next_id,
-        state: CheckpointState {
-            version: superblock.version,
-            segment: superblock.log_segment,
-            ..CheckpointState::default()
-        },
+        state: CheckpointState { version: superblock.version, ..CheckpointState::default() },
         path: &path,
     };
     opening.families_of(&catalogue, &pages, &superblock)?;
@@ -137,6 +133,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         next_id: AtomicU64::new(next_id.into()),
         catalogue: Mutex::new(()),
         checkpoint: Mutex::new(state),
+        checkpointed: Checkpointed { segment: AtomicU64::new(superblock.log_segment), ..Checkpointed::default() },
         maintenance: Maintenance::default(),
         releases: Arc::new(AtomicU64::new(0)),
         closed: AtomicBool::new(false),

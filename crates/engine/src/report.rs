@@ -121,10 +121,8 @@ impl Core {
         let oldest_version = self.versions.active()[0];
         let (open, oldest) = self.versions.open_snapshots();
         let syncs = self.log.sync_times();
-        let (checkpoints, segment) = {
-            let state = self.checkpoint.lock();
-            (state.times.read(), state.segment)
-        };
+        let checkpoints = self.checkpointed.times.read();
+        let segment = self.checkpointed.segment.load(Ordering::Relaxed);
         let (used, inner_pages, long_values) =
             (self.memory.used(), self.memory.inner_pages(), self.memory.long_values());
         let mut database = vec![

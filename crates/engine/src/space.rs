@@ -120,7 +120,7 @@ impl Tidying {
         }
         let Some(rate) = self.rate else { return Ok(()) };
         let usage = core.pages.usage();
-        let log = core.log.bytes_since(core.checkpoint.lock().segment);
+        let log = core.log.bytes_since(core.checkpointed.segment.load(Ordering::Relaxed));
         let excess = usage.free_bytes + log;
         if excess <= core.slack_bytes(&usage) {
             (self.before, self.in_vain) = (None, 0);
