@@ -86,10 +86,12 @@ fn assert_close(database: &Database, factor: f64, what: &str) {
 
 /// The epoch frees what has gone when threads come by, and maintenance does so all the time.
 fn in_use_when_settled() -> usize {
-    let mut least = usize::MAX;
-    for _ in 0..20 {
+    let (mut least, mut unchanged) = (usize::MAX, 0);
+    while unchanged < 25 {
         std::thread::sleep(std::time::Duration::from_millis(20));
-        least = least.min(IN_USE.load(Ordering::Relaxed));
+        let now = IN_USE.load(Ordering::Relaxed);
+        unchanged = if now < least { 0 } else { unchanged + 1 };
+        least = least.min(now);
     }
     least
 }
