@@ -91,7 +91,15 @@ def test_an_end_that_python_sees(path: Path, program: str, status: int, says: st
 
 @pytest.mark.parametrize(
     "program",
-    ["os._exit(7)", *(f"os.kill(os.getpid(), signal.{name})" for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGABRT"))],
+    [
+        "os._exit(7)",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        # The tests may have been started with some of them ignored, which programs inherit.
+        *(
+            f"signal.signal(signal.{name}, signal.SIG_DFL); os.kill(os.getpid(), signal.{name})"
+            for name in ("SIGTERM", "SIGHUP", "SIGABRT")
+        ),
+    ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_an_end_that_python_does_not_see(path: Path, program: str) -> None:
