@@ -25,7 +25,7 @@ const THREADS: usize = 3;
 /// Of each kind of durability.
 const CHANGES: u64 = 3_400;
 /// Fewer do not come round to all values of all tunables.
-const LEAST_OPENINGS: u64 = 16;
+const LEAST_OPENINGS: u64 = 40;
 /// Between two openings.
 const CHANGES_OF_ONE_OPENING: u64 = 60;
 
