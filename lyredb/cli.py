@@ -221,7 +221,7 @@ def check(path: Path, as_json: bool) -> None:
         _print_json({**vars(report), "problems": [_plain_problem(each) for each in report.problems], "ok": report.ok})
     else:
         _print_problems(report.problems)
-        state = "sound" if report.ok else f"{len(report.problems)} problems"
+        state = "sound" if report.ok else f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}"
         size = presets.format_size(report.bytes)
         click.echo(
             f"{path}: {state}; {report.families} families, {report.records:,} records, {report.pages:,} pages, {size}"
@@ -479,9 +479,19 @@ def _print_problems(problems: list[lyredb.Problem]) -> None:
         place = each.path + (f" at byte {each.offset}" if each.offset is not None else "")
         about = [] if each.family is None else [f"family {each.family}"]
         if each.start is not None:
-            first = f"from {_shown(each.start)}" if each.start else "from the first"
-            about.append(f"keys {first} " + ("to the last" if each.stop is None else f"to before {_shown(each.stop)}"))
+            about.append(_shown_range(each.start, each.stop))
         click.echo(f"{place}: {each.what}" + (f" ({', '.join(about)})" if about else ""))
+
+
+def _shown_range(start: bytes, stop: bytes | None) -> str:
+    """Both keys in one form: as text if both are, else as hexadecimal digits."""
+    if stop == start + b"\x00":
+        return f"key {_shown(start)}"
+    bounds = [key for key in (start, stop) if key]
+    plain = [_plain(key) for key in bounds]
+    as_text = all(isinstance(each, str) and each.isprintable() for each in plain)
+    first, last = ((_shown(key) if as_text else f"0x{key.hex()}") if key else "" for key in (start, stop))
+    return f"keys {f'from {first}' if first else 'from the first'} {f'to before {last}' if last else 'to the last'}"
 
 
 def _folder_bytes(path: Path) -> int:

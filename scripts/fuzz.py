@@ -1,6 +1,6 @@
 """Builds the fuzzers in `fuzz/` with a stable toolchain, and runs all of them, or those that are named.
 
-    python scripts/fuzz.py [--seconds 70] [--minimise] [--sanitize] [TARGET ...]
+    python scripts/fuzz.py [--seconds 70] [--minimise] [TARGET ...]
 
 The seconds are those of all targets together, on all processors; `LYREDB_TEST_EFFORT` scales the default. What is new
 goes to a corpus beside the build, and what makes a target fail to `fuzz/regressions/TARGET`, which the engine's tests
@@ -58,20 +58,16 @@ TARGETS = {
 }
 
 
-def build(sanitize: bool) -> Path:
+def build() -> Path:
     """The folder of the fuzzers."""
     version = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
     host = re.search(r"^host: (.*)$", version, re.MULTILINE)
     assert host is not None
     # With a target named, build scripts and macros are not instrumented.
     command = ["cargo", "build", "--release", "--locked", "--quiet", "--bins", "--target", host[1]]
-    folder, flags = BUILD, COVERAGE
-    if sanitize:
-        command.insert(1, "+nightly")
-        folder, flags = BUILD / "sanitize", (*COVERAGE, "-Zsanitizer=address")
-    environment = {**os.environ, "RUSTFLAGS": " ".join(flags), "CARGO_TARGET_DIR": str(folder)}
+    environment = {**os.environ, "RUSTFLAGS": " ".join(COVERAGE), "CARGO_TARGET_DIR": str(BUILD)}
     subprocess.run(command, cwd=FUZZ, env=environment, check=True)
-    return folder / host[1] / "release"
+    return BUILD / host[1] / "release"
 
 
 def corpus_of(name: str) -> list[Path]:
@@ -83,7 +79,7 @@ def corpus_of(name: str) -> list[Path]:
 
 
 def environment_of(name: str) -> dict[str, str]:
-    return {**os.environ, "LYREDB_FUZZ_SEEDS": str(BUILD / "fuzz-seeds" / name), "ASAN_OPTIONS": "detect_leaks=0"}
+    return {**os.environ, "LYREDB_FUZZ_SEEDS": str(BUILD / "fuzz-seeds" / name)}
 
 
 def run(program: Path, name: str, seconds: float) -> tuple[str, int, str | None]:
@@ -145,12 +141,11 @@ def main() -> int:
     effort = float(os.environ.get("LYREDB_TEST_EFFORT", "1"))
     parser.add_argument("--seconds", type=float, default=70 * effort, help="for all targets together (default: 70)")
     parser.add_argument("--minimise", action="store_true", help="instead of fuzzing, renew fuzz/corpus")
-    parser.add_argument("--sanitize", action="store_true", help="with AddressSanitizer (nightly Rust)")
     parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], metavar="TARGET", help=", ".join(TARGETS))
     arguments = parser.parse_args()
     names = arguments.targets or list(TARGETS)
     began = time.monotonic()
-    folder = build(arguments.sanitize)
+    folder = build()
     print(f"built in {time.monotonic() - began:.0f} s", flush=True)
     processors = os.cpu_count() or 1
     # The longest first, so that none is left alone at the end.

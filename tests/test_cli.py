@@ -126,6 +126,26 @@ def test_check_tells_of_damage(shop: Path, monkeypatch: pytest.MonkeyPatch) -> N
     result = run("check", shop)
     assert result.exit_code == 1
     assert "pages at byte 4096: the checksum is wrong (family orders)" in result.stdout
+    assert ": 1 problem; " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "shown"),
+    [
+        (b"", None, "keys from the first to the last"),
+        (b"a", b"b", "keys from a to before b"),
+        (b"a", b"a\x00", "key a"),
+        (b"B\x02\xfd", b"B\x03\n", "keys from 0x4202fd to before 0x42030a"),
+        (b"", b"B\x03\n", "keys from the first to before 0x42030a"),
+    ],
+)
+def test_the_bounds_of_damage_are_told_in_one_form(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, start: bytes, stop: bytes | None, shown: str
+) -> None:
+    problem = lyredb.Problem(path="pages", offset=0, family="orders", what="wrong", start=start, stop=stop)
+    report = lyredb.CheckReport(families=1, pages=2, records=3, bytes=4096, problems=[problem])
+    monkeypatch.setattr(lyredb.Database, "check", lambda self, *, progress=None: report)
+    assert f"pages at byte 0: wrong (family orders, {shown})" in run("check", shop).stdout
 
 
 def test_compact_and_backup(shop: Path, tmp_path: Path) -> None:

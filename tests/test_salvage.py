@@ -104,7 +104,7 @@ def test_a_long_value_that_is_lost_is_named(shop: Path, tmp_path: Path) -> None:
     assert report.lost_values == [("long", b"score")]
     result = run("check", shop)
     assert result.exit_code == 1
-    assert "keys from score to before" in result.stdout
+    assert "family long, key score)" in result.stdout
     assert "lyredb salvage" in result.stdout
 
 
