@@ -148,6 +148,7 @@ impl Core {
         // Frees what was retired by threads that have gone quiet since; each time only some of it.
         (0..RECLAIM_STEPS).for_each(|_| epoch::pin().flush());
         self.memory.lower_mark();
+        self.log.rest();
         if self.memory.excess() > 0 {
             self.evict()?;
         }

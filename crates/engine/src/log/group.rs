@@ -238,6 +238,17 @@ impl Log {
         self.shared.progress.total_bytes.load(Ordering::Relaxed) + waiting
     }
 
+    /// Memory of the buffers that records wait in.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.shared.tail.lock().buffer_bytes() as u64
+    }
+
+    /// To be called now and then: a log that nobody writes to gives its buffers back.
+    pub fn rest(&self) {
+        let large = self.shared.tail.lock().rest();
+        drop(large);
+    }
+
     pub fn counters(&self) -> LogCounters {
         self.shared.progress.counters()
     }

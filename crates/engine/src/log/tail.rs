@@ -7,6 +7,8 @@ pub(super) const TAIL_BOUND_BYTES: usize = 4 << 20;
 /// What blocks take beside their records: of the one being written, of the next, and of the mark at the end.
 const BLOCKS_BYTES: u64 = 3 * (BLOCK_HEADER_BYTES as u64 + BLOCK_ALIGNMENT);
 const KEPT_CAPACITY_BYTES: usize = 2 * TAIL_BOUND_BYTES;
+/// A log that nobody writes to keeps no more than this in a buffer.
+const IDLE_CAPACITY_BYTES: usize = 64 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
@@ -30,6 +32,8 @@ pub(super) struct Tail {
     buffer: Vec<u8>,
     /// Takes the place of `buffer` when that is taken.
     spare: Option<Vec<u8>>,
+    /// The position when `rest` last looked.
+    rested_at: u64,
     records: u32,
     last_version: u64,
     position: u64,
@@ -55,7 +59,17 @@ pub(super) struct Gathered {
 impl Tail {
     pub(super) fn new(last_version: u64) -> Tail {
         let buffer = vec![0; BLOCK_HEADER_BYTES];
-        Tail { buffer, spare: None, records: 0, last_version, position: 0, room: None, refusal: None, stalled: false }
+        Tail {
+            buffer,
+            spare: None,
+            rested_at: 0,
+            records: 0,
+            last_version,
+            position: 0,
+            room: None,
+            refusal: None,
+            stalled: false,
+        }
     }
 
     /// There are `free_bytes` places behind the blocks that were written, for those of what is in here and comes.
@@ -128,6 +142,24 @@ impl Tail {
             last_version: self.last_version,
             position: self.position,
         })
+    }
+
+    /// What the buffers take, whether or not there is something in them.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffer.capacity() + self.spare.as_ref().map_or(0, Vec::capacity)
+    }
+
+    /// If nothing was appended since the last call, large buffers, for the caller to free without the lock.
+    pub(super) fn rest(&mut self) -> Vec<Vec<u8>> {
+        let quiet = std::mem::replace(&mut self.rested_at, self.position) == self.position;
+        let mut large = Vec::new();
+        if quiet && self.is_empty() && self.buffer.capacity() > IDLE_CAPACITY_BYTES {
+            large.push(std::mem::replace(&mut self.buffer, vec![0; BLOCK_HEADER_BYTES]));
+        }
+        if quiet {
+            large.extend(self.spare.take());
+        }
+        large
     }
 
     /// Takes a buffer that has been written back for use.

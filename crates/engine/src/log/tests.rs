@@ -312,3 +312,19 @@ fn bytes_since_a_segment_are_counted_while_segments_come_and_go() {
         asking.join().unwrap();
     });
 }
+
+#[test]
+fn a_log_at_rest_gives_its_buffers_back() {
+    let log = create(&MemoryDisk::new(), Durability::Sync);
+    let long = vec![7; 1 << 20];
+    for _ in 0..3 {
+        put_durable(&log, &long);
+    }
+    assert!(log.buffer_bytes() >= 1 << 20);
+    log.rest();
+    assert!(log.buffer_bytes() >= 1 << 20, "it was written to since the last look");
+    log.rest();
+    assert!(log.buffer_bytes() < 128 << 10, "{} bytes", log.buffer_bytes());
+    put_durable(&log, &long);
+    assert_eq!(log.last_version(), 4);
+}
