@@ -33,6 +33,7 @@ mod pagefile;
 #[doc(hidden)]
 pub mod pause;
 mod range;
+pub mod replacement;
 mod report;
 mod salvage;
 #[cfg(all(test, feature = "shuttle"))]
