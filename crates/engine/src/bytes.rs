@@ -36,6 +36,7 @@ pub fn put_bytes(out: &mut impl Sink, bytes: &[u8]) {
 }
 
 /// Reads from the front of a slice; every method is `None` when the bytes end too early or make no sense.
+#[derive(Clone)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }

@@ -304,7 +304,7 @@ impl Run<'_> {
         let _writer = family.tree.writer.lock();
         let current = bottom.inner.is_some_and(|inner| page.address() == Some(inner.address()));
         if whole && current && !page.is(RETIRED) {
-            let old = page.set_extent(entry.extent);
+            let old = family.tree.set_extent(page, entry.extent, guard);
             self.freed.extend(Some(old).filter(|&old| old != 0));
             page.clear(DIRTY);
         } else {
@@ -336,7 +336,7 @@ impl Run<'_> {
         if cut.is_none()
             && !page.is(DIRTY)
             && page.extent() != 0
-            && let Some(kept) = self.clean_leaf(family, page)?
+            && let Some(kept) = self.clean_leaf(family, page, guard)?
         {
             return Ok(kept);
         }
@@ -381,7 +381,7 @@ impl Run<'_> {
             self.orphans.push(extent);
             return Ok((entry, true));
         }
-        let old = page.set_extent(extent);
+        let old = family.tree.set_extent(page, extent, guard);
         self.freed.extend(Some(old).filter(|&old| old != 0));
         let untouched = page.address() == Some(leaf.address()) && leaf.delta_len() == length;
         if untouched && newest <= self.version {
@@ -400,7 +400,7 @@ impl Run<'_> {
     }
 
     /// A leaf that is on disk as it is: stays, or moves as it is. `None`: it has to be written.
-    fn clean_leaf(&mut self, family: &FamilyCore, page: &PageRef) -> Result<Option<(Entry, bool)>> {
+    fn clean_leaf(&mut self, family: &FamilyCore, page: &PageRef, guard: &Guard) -> Result<Option<(Entry, bool)>> {
         let extent = page.extent();
         let blobs = self.blobs.get(&extent).map_or_else(Vec::new, |(_, blobs)| blobs.clone());
         if blobs.iter().any(|&blob| self.is_to_move(blob)) {
@@ -422,7 +422,7 @@ impl Run<'_> {
             self.orphans.push(moved);
             return Ok(Some((entry(extent), false)));
         }
-        page.set_extent(moved);
+        family.tree.set_extent(page, moved, guard);
         self.freed.push(extent);
         if !blobs.is_empty() {
             self.blobs.insert(moved, (family.id, blobs.clone()));

@@ -23,7 +23,8 @@ use crate::pagefile::PageFile;
 use crate::pause::{Point, point};
 use crate::sync::checked::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, Ordering, RwLock, epoch};
-use crate::tree::{Surroundings, Tree};
+use crate::tiers::Tiers;
+use crate::tree::{Residents, Surroundings, Tree};
 use crate::tunables::Settings;
 
 pub struct Core {
@@ -35,6 +36,7 @@ pub struct Core {
     pub host: Arc<dyn Host>,
     pub versions: Arc<Versions>,
     pub memory: Arc<Memory>,
+    pub residents: Arc<Residents>,
     pub pages: Arc<PageFile>,
     pub log: Log,
     pub settings: Arc<Settings>,
@@ -45,6 +47,7 @@ pub struct Core {
     pub checkpoint: Mutex<CheckpointState>,
     pub checkpointed: Checkpointed,
     pub maintenance: Maintenance,
+    pub tiers: Tiers,
     /// Extents' ways back to the page file that still wait for readers.
     pub releases: Arc<AtomicU64>,
     pub closed: AtomicBool,
@@ -77,6 +80,7 @@ impl Core {
             versions: &self.versions,
             pages: &self.pages,
             memory: &self.memory,
+            residents: &self.residents,
             clock: &self.clock,
             path: &self.path,
             settings: &self.settings,
@@ -171,6 +175,7 @@ pub struct FamilyMaker<'a> {
     pub versions: &'a Arc<Versions>,
     pub pages: &'a Arc<PageFile>,
     pub memory: &'a Arc<Memory>,
+    pub residents: &'a Arc<Residents>,
     pub clock: &'a Clock,
     pub path: &'a PathBuf,
     pub settings: &'a Arc<Settings>,
@@ -192,6 +197,8 @@ impl FamilyMaker<'_> {
             settings: Arc::clone(&settings),
             clock: self.clock.clone(),
             counters: Arc::clone(&counters),
+            residents: Arc::clone(self.residents),
+            family: entry.id,
             path: self.path.clone(),
         };
         let tree = match opened {

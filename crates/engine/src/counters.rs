@@ -36,6 +36,9 @@ named! { Count:
     BytesWritten => "bytes_written",
     /// Gets that waited for the disk; all others were answered from memory.
     GetsFromDisk => "gets_from_disk",
+    /// Of these, what excerpts and leaves kept as they are stored answered.
+    GetsFromRecords => "gets_from_records",
+    GetsFromWarm => "gets_from_warm",
     Deletes => "deletes",
     Batches => "batches",
     BatchRecords => "batch_records",

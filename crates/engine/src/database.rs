@@ -264,6 +264,13 @@ impl Database {
         self.core.log.flush(true)
     }
 
+    /// How the memory for leaves is divided, in thousandths: for leaves kept as they are stored, and for single records of
+    /// leaves on disk; the rest is for those that are read in place. `warm_bytes`, `point_cache_bytes` and `hot_bytes` go
+    /// before.
+    pub fn plan_tiers(&self, stored_permille: u64, excerpts_permille: u64) {
+        self.core.plan_tiers(stored_permille, excerpts_permille);
+    }
+
     pub fn checkpoint(&self) -> Result<()> {
         self.changeable()?;
         self.core.checkpoint(None)
@@ -319,6 +326,9 @@ impl Core {
     pub fn settings_changed(&self) {
         self.families.read().values().for_each(|family| family.settings.refresh());
         self.memory.set_budget(self.settings.memory_bytes());
+        self.residents.set_policy(self.settings.replacement());
+        self.log.set_tail_bound(self.settings.memory_bytes() / 32);
+        self.divide_memory();
         self.log.set_group_interval(Duration::from_millis(self.settings.group_interval_ms()));
     }
 }

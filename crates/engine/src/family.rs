@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::pause::{Point, point};
 use crate::sync::checked::AtomicU32;
 use crate::sync::{Ordering, RwLock, epoch};
-use crate::tree::{AsOf, Lookup, Record, Tree};
+use crate::tree::{AsOf, BLOB, Lookup, Record, Tree};
 use crate::tunables::Settings;
 
 const OPEN: u32 = 0;
@@ -107,7 +107,23 @@ impl FamilyCore {
                 row.add(Count::GetsAbsent, 1);
                 Ok(Resident::Absent)
             }
-            Lookup::Cold(_) => Ok(Resident::Cold),
+            Lookup::Cold(..) => Ok(Resident::Cold),
+            Lookup::Warm(page, away) => {
+                let Some(payload) = self.tree.unpack(away)? else { return Ok(Resident::Cold) };
+                let value = match self.tree.search(&payload, away, key)? {
+                    Some(record) if record.flags & BLOB != 0 => return Ok(Resident::Cold),
+                    found => found.map(|record| record.value),
+                };
+                self.tree.warm_up(page, away, &payload, &guard)?;
+                row.add(Count::GetsFromWarm, 1);
+                let Some(value) = value else {
+                    row.add(Count::GetsAbsent, 1);
+                    return Ok(Resident::Absent);
+                };
+                row.add(Count::GetsFound, 1);
+                row.add(Count::BytesRead, value.len() as u64);
+                Ok(Resident::Found(read(value)))
+            }
             Lookup::Found(record) => {
                 let value = match record.blob() {
                     None => record.value,
@@ -138,7 +154,7 @@ impl FamilyCore {
         let (mut cold, mut found, mut bytes) = (Vec::new(), 0, 0);
         self.tree.lookup_many(keys, as_of, &guard, &mut |index, lookup| match lookup {
             Lookup::Absent => visit(index, None),
-            Lookup::Cold(_) => cold.push(index),
+            Lookup::Cold(..) | Lookup::Warm(..) => cold.push(index),
             Lookup::Found(record) => match record.blob().map(|blob| blob.data(&guard)) {
                 None => {
                     found += 1;
@@ -201,9 +217,23 @@ impl FamilyCore {
             match self.tree.lookup(key, as_of, &guard) {
                 Lookup::Absent => return self.usable().map(|()| None),
                 Lookup::Found(record) => return show(record, &guard).map(Some),
-                Lookup::Cold(page) => {
+                Lookup::Warm(page, away) => {
+                    let Some(payload) = self.tree.unpack(away)? else { continue };
+                    match self.tree.search(&payload, away, key)? {
+                        Some(record) if record.flags & BLOB != 0 => drop(self.tree.resident(page, &guard)?),
+                        found => {
+                            self.counters.add(Count::GetsFromWarm, 1);
+                            self.tree.warm_up(page, away, &payload, &guard)?;
+                            return found.map(|record| show(record, &guard)).transpose();
+                        }
+                    }
+                }
+                Lookup::Cold(page, away) => {
                     loaded.set(true);
-                    self.tree.resident(page, &guard)?;
+                    if let Some(payload) = self.tree.read_cold(page, away, key, &guard)? {
+                        let found = self.tree.search(&payload, away, key)?;
+                        return found.map(|record| show(record, &guard)).transpose();
+                    }
                 }
             }
         }

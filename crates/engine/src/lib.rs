@@ -41,6 +41,7 @@ mod schedules;
 mod snapshot;
 mod space;
 mod sync;
+mod tiers;
 mod transaction;
 mod tree;
 pub mod tunables;

@@ -12,13 +12,46 @@ const AHEAD: u64 = 16 << 20;
 /// By how much the pages grow until more is made ready.
 const STEP: u64 = 4 << 20;
 
+/// What memory is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Leaves' images and deltas.
+    Leaves,
+    LongValues,
+    /// Leaves as they are stored.
+    Stored,
+    /// Records of leaves that are not in memory.
+    Excerpts,
+    InnerPages,
+    /// What identifies pages.
+    Pages,
+    /// In which order leaves may go.
+    Queues,
+    /// Buffers of the log.
+    Log,
+}
+
+impl Part {
+    pub const ALL: [Part; 8] = [
+        Part::Leaves,
+        Part::LongValues,
+        Part::Stored,
+        Part::Excerpts,
+        Part::InnerPages,
+        Part::Pages,
+        Part::Queues,
+        Part::Log,
+    ];
+}
+
 #[derive(Debug)]
 pub struct Memory {
     used: AtomicU64,
-    /// Parts of `used`; the rest is leaves.
-    inner_pages: AtomicU64,
-    long_values: AtomicU64,
+    /// What `used` is the sum of.
+    parts: [AtomicU64; Part::ALL.len()],
     budget: AtomicU64,
+    /// How much of the budget each part of the leaves is to have, beside what is not theirs.
+    targets: [AtomicU64; Part::ALL.len()],
     /// Below it, making room was in vain.
     pressing_from: AtomicU64,
     /// Who makes room, woken when the budget is exceeded.
@@ -33,9 +66,9 @@ impl Memory {
     pub fn new(budget: u64) -> Memory {
         Memory {
             used: AtomicU64::new(0),
-            inner_pages: AtomicU64::new(0),
-            long_values: AtomicU64::new(0),
+            parts: std::array::from_fn(|_| AtomicU64::new(0)),
             budget: AtomicU64::new(budget),
+            targets: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
             pressing_from: AtomicU64::new(0),
             keeper: OnceLock::new(),
             called: AtomicBool::new(false),
@@ -44,7 +77,8 @@ impl Memory {
         }
     }
 
-    pub fn add(&self, bytes: usize) {
+    pub fn add(&self, part: Part, bytes: usize) {
+        self.parts[part as usize].fetch_add(bytes as u64, Ordering::Relaxed);
         let used = self.used.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         if used > self.budget() && !self.called.load(Ordering::Relaxed) {
             self.call();
@@ -53,8 +87,8 @@ impl Memory {
 
     /// As `add`, for what a writer allocates.
     #[inline]
-    pub fn grow(&self, bytes: usize) {
-        self.add(bytes);
+    pub fn grow(&self, part: Part, bytes: usize) {
+        self.add(part, bytes);
         let used = self.used();
         if used > self.mark.load(Ordering::Relaxed) {
             self.make_ready(used);
@@ -72,16 +106,6 @@ impl Memory {
     /// To be called now and then, so that growth is noticed again after less has been used for a while.
     pub fn lower_mark(&self) {
         self.mark.fetch_min(self.used() + STEP, Ordering::Relaxed);
-    }
-
-    pub fn add_inner(&self, bytes: usize) {
-        self.inner_pages.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.add(bytes);
-    }
-
-    pub fn add_long_value(&self, bytes: usize) {
-        self.long_values.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.grow(bytes);
     }
 
     #[cold]
@@ -103,26 +127,19 @@ impl Memory {
         self.called.store(false, Ordering::Release);
     }
 
-    pub fn sub(&self, bytes: usize) {
+    pub fn sub(&self, part: Part, bytes: usize) {
+        self.parts[part as usize].fetch_sub(bytes as u64, Ordering::Relaxed);
         self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
-    pub fn sub_inner(&self, bytes: usize) {
-        self.inner_pages.fetch_sub(bytes as u64, Ordering::Relaxed);
-        self.sub(bytes);
+    /// For what is measured now and then rather than counted.
+    pub fn set(&self, part: Part, bytes: u64) {
+        let before = self.parts[part as usize].swap(bytes, Ordering::Relaxed);
+        self.used.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    pub fn sub_long_value(&self, bytes: usize) {
-        self.long_values.fetch_sub(bytes as u64, Ordering::Relaxed);
-        self.sub(bytes);
-    }
-
-    pub fn inner_pages(&self) -> u64 {
-        self.inner_pages.load(Ordering::Relaxed)
-    }
-
-    pub fn long_values(&self) -> u64 {
-        self.long_values.load(Ordering::Relaxed)
+    pub fn part(&self, part: Part) -> u64 {
+        self.parts[part as usize].load(Ordering::Relaxed)
     }
 
     pub fn used(&self) -> u64 {
@@ -149,6 +166,22 @@ impl Memory {
         self.pressing_from.store(bytes, Ordering::Relaxed);
     }
 
+    /// How many bytes a part is to have when memory is scarce.
+    #[inline]
+    pub fn target(&self, part: Part) -> u64 {
+        self.targets[part as usize].load(Ordering::Relaxed)
+    }
+
+    pub fn set_target(&self, part: Part, bytes: u64) {
+        self.targets[part as usize].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a part has less than it is to have.
+    #[inline]
+    pub fn has_room(&self, part: Part) -> bool {
+        self.part(part) < self.target(part)
+    }
+
     /// Bytes above the budget, 0 when within it.
     pub fn excess(&self) -> u64 {
         self.used().saturating_sub(self.budget())
@@ -163,24 +196,24 @@ mod tests {
     fn the_keeper_is_called_by_others_and_not_by_itself() {
         let memory = Memory::new(10);
         memory.keep();
-        memory.add(20);
+        memory.add(Part::Leaves, 20);
         assert!(!memory.called.load(Ordering::Relaxed), "it would go on at once, for ever");
-        std::thread::scope(|scope| scope.spawn(|| memory.add(1)).join()).expect("no panic");
+        std::thread::scope(|scope| scope.spawn(|| memory.add(Part::Leaves, 1)).join()).expect("no panic");
         assert!(memory.called.load(Ordering::Relaxed));
     }
 
     #[test]
     fn memory_is_made_ready_where_writers_make_it_grow() {
         let memory = Memory::new(1 << 30);
-        memory.add(8 << 20);
+        memory.add(Part::Leaves, 8 << 20);
         assert!(memory.ahead.get().is_none(), "reading is no growth of this kind");
-        memory.sub(8 << 20);
-        memory.grow(1 << 19);
+        memory.sub(Part::Leaves, 8 << 20);
+        memory.grow(Part::Leaves, 1 << 19);
         assert!(memory.ahead.get().is_none(), "too little to start a thread for");
-        memory.grow(1 << 20);
+        memory.grow(Part::Leaves, 1 << 20);
         assert!(memory.ahead.get().is_some());
         assert_eq!(memory.mark.load(Ordering::Relaxed), (3 << 19) + STEP);
-        memory.sub(1 << 20);
+        memory.sub(Part::Leaves, 1 << 20);
         memory.lower_mark();
         assert_eq!(memory.mark.load(Ordering::Relaxed), (1 << 19) + STEP);
     }

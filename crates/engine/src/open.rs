@@ -25,6 +25,8 @@ use crate::page_tree;
 use crate::pagefile::{PAGE_FILE_NAME, PageFile, PageKind, Remains, Superblock};
 use crate::sync::checked::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, RwLock};
+use crate::tiers::Tiers;
+use crate::tree::Residents;
 use crate::tunables::Settings;
 
 pub const LOCK_NAME: &str = "lock";
@@ -82,11 +84,13 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
     settings.keep(&catalogue.settings)?;
     let versions = Arc::new(Versions::new(superblock.version));
     let memory = Arc::new(Memory::new(settings.memory_bytes()));
+    let residents = Arc::new(Residents::new(settings.replacement()));
     let mut opening = Opening {
         maker: FamilyMaker {
             versions: &versions,
             pages: &pages,
             memory: &memory,
+            residents: &residents,
             clock: &options.clock,
             path: &path,
             settings: &settings,
@@ -127,6 +131,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         host: Arc::clone(&options.host),
         versions: Arc::clone(&versions),
         memory: Arc::clone(&memory),
+        residents: Arc::clone(&residents),
         pages,
         log,
         families: RwLock::new(by_name),
@@ -135,6 +140,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         checkpoint: Mutex::new(state),
         checkpointed: Checkpointed { segment: AtomicU64::new(superblock.log_segment), ..Checkpointed::default() },
         maintenance: Maintenance::default(),
+        tiers: Tiers::default(),
         releases: Arc::new(AtomicU64::new(0)),
         closed: AtomicBool::new(false),
         lock: Mutex::new(Some(lock)),

@@ -6,9 +6,9 @@ use crate::MAX_KEY_BYTES;
 use crate::bytes::{Reader, put_bytes, put_varint};
 use crate::catalogue::Root;
 use crate::error::{Error, Result};
-use crate::memory::Memory;
+use crate::memory::{Memory, Part};
 use crate::pagefile::{Extent, PAGE_FILE_NAME, PageFile, PageKind};
-use crate::tree::{Child, EXPIRING, PageRef, build_inner, free_page};
+use crate::tree::{Child, EXPIRING, MAX_LEVEL, MAX_RECORDS, PageRef, build_inner, free_page};
 
 /// A page as its parent names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ const ENTRY_EXPIRING: u8 = 1;
 const ENTRY_BLOBS: u8 = 2;
 /// An entry with an empty low key: nothing is allocated for more entries than the bytes can hold.
 const LEAST_ENTRY_BYTES: usize = 11;
-/// Far above the levels of any tree that fits a file.
-const MOST_LEVELS: u32 = 64;
+/// Above the levels of any tree that fits a file.
+const MOST_LEVELS: u32 = MAX_LEVEL as u32;
 
 pub fn encode_inner(level: u32, entries: &[Entry]) -> Vec<u8> {
     let mut out = Vec::with_capacity(entries.len() * 24 + 8);
@@ -140,14 +140,15 @@ impl Opening<'_> {
     fn page(&mut self, entry: &Entry, level: u32) -> Result<*const PageRef> {
         let extent = self.occupy(entry.extent)?;
         if level == 0 {
-            let records = u32::try_from(entry.records)
-                .map_err(|_| self.damaged(Some(extent.offset()), "a leaf with too many records"))?;
+            let records = u32::try_from(entry.records).ok().filter(|&records| records <= MAX_RECORDS);
+            let records = records.ok_or_else(|| self.damaged(Some(extent.offset()), "a leaf with too many records"))?;
             for &blob in &entry.blobs {
                 self.occupy(blob)?;
             }
             if !entry.blobs.is_empty() {
                 self.blobs.push((entry.extent, entry.blobs.clone()));
             }
+            self.memory.add(Part::Pages, PageRef::BYTES);
             let page = PageRef::cold(entry.extent, records);
             if entry.expiring {
                 page.set(EXPIRING);
@@ -174,7 +175,8 @@ impl Opening<'_> {
         }
         let children = std::mem::take(&mut unfinished.children);
         let image = build_inner(level as usize, &children);
-        self.memory.add_inner(image.bytes());
+        self.memory.add(Part::InnerPages, image.bytes());
+        self.memory.add(Part::Pages, PageRef::BYTES);
         if level == 1 {
             return Ok(Box::into_raw(PageRef::clean(image.address(), 1, entry.extent)));
         }

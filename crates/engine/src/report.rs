@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::counters::{Count, Measure};
 use crate::error::{Error, Result};
 use crate::histogram::Reading;
+use crate::memory::Part;
 use crate::pagefile::{Extent, PAGE_FILE_NAME};
 use crate::range::KeyRange;
 use crate::snapshot::Progress;
@@ -123,13 +124,17 @@ impl Core {
         let syncs = self.log.sync_times();
         let checkpoints = self.checkpointed.times.read();
         let segment = self.checkpointed.segment.load(Ordering::Relaxed);
-        let (used, inner_pages, long_values) =
-            (self.memory.used(), self.memory.inner_pages(), self.memory.long_values());
+        let memory = |part: Part| Stat::Bytes(self.memory.part(part));
         let mut database = vec![
-            ("memory_used", Stat::Bytes(used)),
-            ("memory_leaves", Stat::Bytes(used.saturating_sub(inner_pages + long_values))),
-            ("memory_inner_pages", Stat::Bytes(inner_pages)),
-            ("memory_long_values", Stat::Bytes(long_values)),
+            ("memory_used", Stat::Bytes(self.memory.used())),
+            ("memory_leaves", memory(Part::Leaves)),
+            ("memory_long_values", memory(Part::LongValues)),
+            ("memory_warm", memory(Part::Stored)),
+            ("memory_point_cache", memory(Part::Excerpts)),
+            ("memory_inner_pages", memory(Part::InnerPages)),
+            ("memory_page_references", memory(Part::Pages)),
+            ("memory_queues", memory(Part::Queues)),
+            ("memory_log", memory(Part::Log)),
             ("memory_budget", Stat::Bytes(self.memory.budget())),
             ("file_size", Stat::Bytes(usage.file_bytes)),
             ("file_used", Stat::Bytes(usage.used_bytes)),

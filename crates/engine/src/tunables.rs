@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::pagefile::Codec;
+use crate::replacement::Policy;
 use crate::sync::{AtomicU64, Ordering};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +65,9 @@ pub struct Tunable {
 }
 
 const CODECS: &[&str] = &["none", "lz4", "zstd"];
+const WARM_CODECS: &[&str] = &["stored", "none", "lz4", "zstd"];
+const POLICIES: &[&str] = &["adaptive", "s3-fifo", "sieve", "second-chance"];
+const SWITCH: &[&str] = &["off", "on"];
 
 const fn integer(
     name: &'static str,
@@ -138,6 +142,64 @@ pub static REGISTRY: &[Tunable] = &[
         "bytes",
         "Memory for pages. Above it, leaves that were not used lately are dropped and read again when needed.",
     ),
+    integer(
+        "hot_bytes",
+        Scope::Database,
+        -1,
+        1 << 44,
+        -1,
+        "bytes",
+        "Of memory_bytes, for leaves that are read in place. -1: what the others leave.",
+    ),
+    integer(
+        "warm_bytes",
+        Scope::Database,
+        -1,
+        1 << 44,
+        -1,
+        "bytes",
+        "Of memory_bytes, for leaves kept compressed: pays where they compress well. -1: as tiering plans it.",
+    ),
+    integer(
+        "point_cache_bytes",
+        Scope::Database,
+        -1,
+        1 << 44,
+        -1,
+        "bytes",
+        "Of memory_bytes, for single records of leaves on disk: pays for skewed point reads. -1: as tiering plans it.",
+    ),
+    Tunable {
+        name: "warm_codec",
+        scope: Scope::Family,
+        kind: Kind::Choice(WARM_CODECS),
+        default: 0,
+        unit: "",
+        what: "Compression of leaves kept warm: stored leaves them as they are on disk, lz4 is unpacked fastest.",
+        change: Change::Instant,
+        tuner: true,
+    },
+    Tunable {
+        name: "replacement",
+        scope: Scope::Database,
+        kind: Kind::Choice(POLICIES),
+        default: 0,
+        unit: "",
+        what: "Which of the leaves in memory goes first when it is full.",
+        change: Change::Instant,
+        tuner: true,
+    },
+    Tunable {
+        name: "absent_filter",
+        scope: Scope::Family,
+        kind: Kind::Choice(SWITCH),
+        default: 1,
+        unit: "",
+        what: "Whether leaves on disk that were asked for a key they do not hold keep two bytes of each key in memory, \
+               so that the next such question takes no disk.",
+        change: Change::Instant,
+        tuner: true,
+    },
     integer(
         "checkpoint_log_bytes",
         Scope::Database,
@@ -410,6 +472,44 @@ impl Settings {
         self.raw(MEMORY_BYTES) as u64
     }
 
+    /// `None`: as planned.
+    pub fn hot_bytes(&self) -> Option<u64> {
+        u64::try_from(self.raw(HOT_BYTES)).ok()
+    }
+
+    /// `None`: as planned.
+    pub fn warm_bytes(&self) -> Option<u64> {
+        u64::try_from(self.raw(WARM_BYTES)).ok()
+    }
+
+    /// `None`: as planned.
+    pub fn point_cache_bytes(&self) -> Option<u64> {
+        u64::try_from(self.raw(POINT_CACHE_BYTES)).ok()
+    }
+
+    /// Of what is compressed to be kept warm; what comes from disk stays as it is there unless this names another.
+    pub fn warm_codec(&self) -> Codec {
+        match self.raw(WARM_CODEC) {
+            0 => self.codec(),
+            1 => Codec::None,
+            2 => Codec::Lz4,
+            _ => Codec::Zstd(self.raw(CODEC_LEVEL) as i32),
+        }
+    }
+
+    pub fn replacement(&self) -> Policy {
+        match self.raw(REPLACEMENT) {
+            0 => Policy::Adaptive,
+            1 => Policy::S3Fifo,
+            2 => Policy::Sieve,
+            _ => Policy::SecondChance,
+        }
+    }
+
+    pub fn absent_filter(&self) -> bool {
+        self.raw(ABSENT_FILTER) == 1
+    }
+
     pub fn checkpoint_log_bytes(&self) -> u64 {
         self.raw(CHECKPOINT_LOG_BYTES) as u64
     }
@@ -433,10 +533,16 @@ const CODEC: usize = 2;
 const CODEC_LEVEL: usize = 3;
 const BLOB_BYTES: usize = 4;
 const MEMORY_BYTES: usize = 5;
-const CHECKPOINT_LOG_BYTES: usize = 6;
-const GROUP_INTERVAL_MS: usize = 7;
-const HELD_BACK_BYTES: usize = 8;
-const SLACK_PERCENT: usize = 9;
+const HOT_BYTES: usize = 6;
+const WARM_BYTES: usize = 7;
+const POINT_CACHE_BYTES: usize = 8;
+const WARM_CODEC: usize = 9;
+const REPLACEMENT: usize = 10;
+const ABSENT_FILTER: usize = 11;
+const CHECKPOINT_LOG_BYTES: usize = 12;
+const GROUP_INTERVAL_MS: usize = 13;
+const HELD_BACK_BYTES: usize = 14;
+const SLACK_PERCENT: usize = 15;
 
 #[cfg(test)]
 mod tests {
@@ -451,6 +557,12 @@ mod tests {
             (CODEC_LEVEL, "codec_level"),
             (BLOB_BYTES, "blob_bytes"),
             (MEMORY_BYTES, "memory_bytes"),
+            (HOT_BYTES, "hot_bytes"),
+            (WARM_BYTES, "warm_bytes"),
+            (POINT_CACHE_BYTES, "point_cache_bytes"),
+            (WARM_CODEC, "warm_codec"),
+            (REPLACEMENT, "replacement"),
+            (ABSENT_FILTER, "absent_filter"),
             (CHECKPOINT_LOG_BYTES, "checkpoint_log_bytes"),
             (GROUP_INTERVAL_MS, "group_interval_ms"),
             (HELD_BACK_BYTES, "held_back_bytes"),

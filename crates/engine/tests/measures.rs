@@ -1,5 +1,7 @@
 //! What is counted and timed, through the public face.
 
+mod common;
+
 use std::sync::Arc;
 
 use lyredb_engine::disk::MemoryDisk;
@@ -124,7 +126,7 @@ fn what_came_from_disk_is_told_apart() {
         database.checkpoint().expect("a checkpoint");
         let told = database.stats().expect("figures").database;
         assert!(count(&told, "memory_long_values") >= 100_000 && count(&told, "memory_inner_pages") > 0);
-        let parts = ["memory_leaves", "memory_inner_pages", "memory_long_values"].map(|name| count(&told, name));
+        let parts = common::MEMORY_PARTS.map(|name| count(&told, name));
         assert_eq!(parts.iter().sum::<u64>(), count(&told, "memory_used"));
         assert_eq!(reading(&told, "checkpoint").count(), count(&told, "checkpoints"));
         assert_eq!(reading(&told, "log_sync").count(), count(&told, "log_syncs"));

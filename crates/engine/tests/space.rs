@@ -109,7 +109,7 @@ fn used(database: &Database, keys: u64, times: u64, random: &mut Random) -> Vec<
     let family = database.default_family();
     let each = |_| {
         overwrite(&family, keys, 10_000, random);
-        figure(database, "memory_used")
+        common::pages_used(database)
     };
     (0..times / 10_000).map(each).collect()
 }
@@ -351,7 +351,7 @@ fn a_dropped_family_gives_its_space_back() {
         }
         database.checkpoint().expect("a checkpoint");
         assert!(figure(&database, "file_used") > 500_000);
-        let memory = figure(&database, "memory_used");
+        let memory = common::pages_used(&database);
         if round % 2 == 1 {
             drop(family);
             database.close().expect("closes");
@@ -368,7 +368,7 @@ fn a_dropped_family_gives_its_space_back() {
         database.compact(&mut |_, _| true).expect("a compaction");
         let file = figure(&database, "file_size");
         assert!(file <= empty, "round {round}: {file} bytes are left");
-        let left = figure(&database, "memory_used");
+        let left = common::pages_used(&database);
         assert!(left < memory / 10 + (1 << 16), "round {round}: of {memory} bytes in memory {left} stay");
     }
 }

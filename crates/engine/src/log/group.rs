@@ -238,6 +238,11 @@ impl Log {
         self.shared.progress.total_bytes.load(Ordering::Relaxed) + waiting
     }
 
+    /// About how many bytes of records may wait in memory, within bounds of the log's own.
+    pub fn set_tail_bound(&self, bytes: u64) {
+        self.shared.tail.lock().set_bound(bytes as usize);
+    }
+
     /// Memory of the buffers that records wait in.
     pub fn buffer_bytes(&self) -> u64 {
         self.shared.tail.lock().buffer_bytes() as u64

@@ -2,11 +2,11 @@
 
 use super::format::{BLOCK_ALIGNMENT, BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES};
 
-/// Room for records that are waiting; a single record may be longer.
+/// Room for records that are waiting, at most; a single record may be longer.
 pub(super) const TAIL_BOUND_BYTES: usize = 4 << 20;
+const LEAST_BOUND_BYTES: usize = 256 << 10;
 /// What blocks take beside their records: of the one being written, of the next, and of the mark at the end.
 const BLOCKS_BYTES: u64 = 3 * (BLOCK_HEADER_BYTES as u64 + BLOCK_ALIGNMENT);
-const KEPT_CAPACITY_BYTES: usize = 2 * TAIL_BOUND_BYTES;
 /// A log that nobody writes to keeps no more than this in a buffer.
 const IDLE_CAPACITY_BYTES: usize = 64 << 10;
 
@@ -32,6 +32,8 @@ pub(super) struct Tail {
     buffer: Vec<u8>,
     /// Takes the place of `buffer` when that is taken.
     spare: Option<Vec<u8>>,
+    /// From so many bytes on appending waits.
+    bound: usize,
     /// The position when `rest` last looked.
     rested_at: u64,
     records: u32,
@@ -62,6 +64,7 @@ impl Tail {
         Tail {
             buffer,
             spare: None,
+            bound: TAIL_BOUND_BYTES,
             rested_at: 0,
             records: 0,
             last_version,
@@ -91,7 +94,17 @@ impl Tail {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.buffer.len() >= TAIL_BOUND_BYTES
+        self.buffer.len() >= self.bound
+    }
+
+    /// About how many bytes may wait here, within bounds of its own.
+    pub(super) fn set_bound(&mut self, bytes: usize) {
+        self.bound = bytes.clamp(LEAST_BOUND_BYTES, TAIL_BOUND_BYTES);
+    }
+
+    /// A buffer that is full, with a last record of an eighth.
+    fn largest_capacity(&self) -> usize {
+        self.bound + self.bound / 8
     }
 
     pub(super) fn records(&self) -> u32 {
@@ -120,7 +133,12 @@ impl Tail {
         let mut header = [0; RECORD_HEADER_BYTES];
         header[..4].copy_from_slice(&(length as u32).to_le_bytes());
         header[4..].copy_from_slice(&self.last_version.to_le_bytes());
-        self.buffer.reserve(RECORD_HEADER_BYTES + length);
+        let needed = RECORD_HEADER_BYTES + length;
+        if self.buffer.len() + needed > self.buffer.capacity() {
+            // Doubling would not stop before twice the bound.
+            let most = self.largest_capacity().saturating_sub(self.buffer.len());
+            self.buffer.reserve_exact(needed.max(self.buffer.capacity().min(most)));
+        }
         self.buffer.extend_from_slice(&header);
         for part in parts {
             self.buffer.extend_from_slice(part);
@@ -164,7 +182,7 @@ impl Tail {
 
     /// Takes a buffer that has been written back for use.
     pub(super) fn give_back(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() <= KEPT_CAPACITY_BYTES {
+        if buffer.capacity() <= self.largest_capacity() {
             buffer.truncate(BLOCK_HEADER_BYTES);
             self.spare = Some(buffer);
         }

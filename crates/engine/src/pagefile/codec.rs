@@ -15,7 +15,7 @@ pub enum Codec {
 /// The codec of a stored page, as its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum StoredCodec {
+pub enum StoredCodec {
     None = 0,
     Lz4 = 1,
     Zstd = 2,
@@ -40,6 +40,21 @@ impl StoredCodec {
             // A block of 128 KiB takes four bytes at least.
             StoredCodec::Zstd => stored_bytes.saturating_mul(1 << 15).saturating_add(1 << 17),
         }
+    }
+}
+
+/// A page's payload as it is stored.
+#[derive(Clone, Copy)]
+pub struct StoredPayload<'a> {
+    pub codec: StoredCodec,
+    pub raw_bytes: usize,
+    pub bytes: &'a [u8],
+}
+
+impl StoredPayload<'_> {
+    /// Replaces the contents of `payload`, or says what is wrong.
+    pub fn unpack(self, payload: &mut Vec<u8>) -> Result<(), String> {
+        decompress(self.codec, self.bytes, self.raw_bytes, payload)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::allocator::{FreeMap, Usage};
-use super::codec::{self, Codec, StoredCodec};
+use super::codec::{self, Codec, StoredCodec, StoredPayload};
 use super::extent::{Extent, MAX_LENGTH_GRANULES, MAX_OFFSET_GRANULES};
 use super::format::{
     FIRST_PAGE_OFFSET, GRANULE_BYTES, MAX_PAYLOAD_BYTES, PAGE_FILE_NAME, PAGE_FORMAT, PAGE_HEADER_BYTES, PageKind,
@@ -154,10 +154,30 @@ impl PageFile {
     pub fn read_any_page(&self, extent: Extent, payload: &mut Vec<u8>) -> Result<PageKind> {
         with_buffer(|buffer| {
             let (header, page) = self.load(extent, buffer)?;
-            let stored = &page[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + header.stored_bytes];
-            codec::decompress(header.codec, stored, header.raw_bytes, payload)
+            let bytes = &page[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + header.stored_bytes];
+            let stored = StoredPayload { codec: header.codec, raw_bytes: header.raw_bytes, bytes };
+            stored
+                .unpack(payload)
                 .map_err(|why| Error::corruption(&self.path, extent.offset(), format!("cannot decompress: {why}")))?;
             Ok(header.kind)
+        })
+    }
+
+    /// Shows the payload of a page as it is stored.
+    pub fn read_stored<R>(
+        &self,
+        extent: Extent,
+        kind: PageKind,
+        show: impl FnOnce(StoredPayload<'_>) -> R,
+    ) -> Result<R> {
+        with_buffer(|buffer| {
+            let (header, page) = self.load(extent, buffer)?;
+            if header.kind != kind {
+                let what = format!("a page of kind {:?} where {kind:?} was looked for", header.kind);
+                return Err(Error::corruption(&self.path, extent.offset(), what));
+            }
+            let bytes = &page[PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + header.stored_bytes];
+            Ok(show(StoredPayload { codec: header.codec, raw_bytes: header.raw_bytes, bytes }))
         })
     }
 
@@ -334,6 +354,18 @@ impl PageFile {
         self.poisoned.store(true, Ordering::Release);
         Error::io(operation, &self.path)(error)
     }
+}
+
+/// Shows a payload as it would be stored, for keeping it in memory.
+pub fn pack<R>(codec: Codec, payload: &[u8], show: impl FnOnce(StoredPayload<'_>) -> R) -> R {
+    with_buffer(|buffer| {
+        let compressed = codec::compress(codec, payload, buffer, 0).filter(|(_, stored)| *stored < payload.len());
+        let (codec, bytes) = match compressed {
+            Some((codec, stored)) => (codec, &buffer[..stored]),
+            None => (StoredCodec::None, payload),
+        };
+        show(StoredPayload { codec, raw_bytes: payload.len(), bytes })
+    })
 }
 
 fn growth_bytes(file_bytes: u64) -> u64 {

@@ -15,9 +15,9 @@ mod superblock;
 mod tests;
 
 pub use allocator::Usage;
-pub use codec::Codec;
+pub use codec::{Codec, StoredCodec, StoredPayload};
 pub use extent::Extent;
-pub use file::PageFile;
+pub use file::{PageFile, pack};
 pub use format::{GRANULE_BYTES, PAGE_FILE_NAME, PageKind};
 pub use open::write_superblocks;
 pub use remains::{FoundPage, Remains};

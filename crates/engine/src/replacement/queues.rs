@@ -146,7 +146,7 @@ impl<T: Copy> Queues<T> {
 
     /// The entry that should go: out of the lists, and the caller's to forget or to put back. `used` takes away and returns an
     /// entry's marks of use. None if the lists are empty.
-    pub fn victim(&mut self, used: &mut dyn FnMut(Slot) -> u8) -> Option<Slot> {
+    pub fn victim(&mut self, used: &mut dyn FnMut(Slot, T) -> u8) -> Option<Slot> {
         self.filling = false;
         let shape = self.shape();
         if let Some(shape) = shape {
@@ -158,7 +158,7 @@ impl<T: Copy> Queues<T> {
             looks < MOST_LOOKS
         };
         while let Some(slot) = self.lists.oldest(Place::Probation) {
-            if !(used(slot) > 0 && patient()) {
+            if !(used(slot, self.payload(slot)) > 0 && patient()) {
                 return Some(self.choose(slot, false));
             }
             self.lists.move_to(Place::Small, slot);
@@ -169,7 +169,7 @@ impl<T: Copy> Queues<T> {
                     || shape.is_none_or(|shape| self.lists.bytes(Place::Small) >= self.share(shape.small))
             });
             if let Some(slot) = small {
-                if !(used(slot) >= shape.map_or(1, |shape| shape.uses) && patient()) {
+                if !(used(slot, self.payload(slot)) >= shape.map_or(1, |shape| shape.uses) && patient()) {
                     return Some(self.choose(slot, shape.is_some()));
                 }
                 self.lists.move_to(Place::Main, slot);
@@ -179,7 +179,7 @@ impl<T: Copy> Queues<T> {
                 Policy::Sieve => self.hand.or_else(|| self.lists.oldest(Place::Main))?,
                 _ => self.lists.oldest(Place::Main)?,
             };
-            let uses = used(slot);
+            let uses = used(slot, self.payload(slot));
             let node = self.lists.node_mut(slot);
             let lives = (node.lives + uses).min(if shape.is_some() { MOST_LIVES } else { 1 });
             if !(lives > 0 && patient()) {

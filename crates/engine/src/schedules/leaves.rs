@@ -14,8 +14,9 @@ use crate::disk::MemoryDisk;
 use crate::memory::Memory;
 use crate::mvcc::Versions;
 use crate::pagefile::{PageFile, Superblock};
+use crate::replacement::Policy;
 use crate::sync::{AtomicU64, Ordering, epoch};
-use crate::tree::{AsOf, Columns, Cursor, Limit, Lookup, Record, Rows, Surroundings, Tree};
+use crate::tree::{AsOf, Columns, Cursor, Limit, Lookup, Record, Residents, Rows, Surroundings, Tree};
 use crate::tunables::{Settings, Value};
 
 struct World {
@@ -40,6 +41,8 @@ impl World {
             settings: Arc::new(settings),
             clock: Clock::System,
             counters: Arc::new(FamilyCounters::default()),
+            residents: Arc::new(Residents::new(Policy::default())),
+            family: 0,
             path: PathBuf::new(),
         });
         World { tree: Arc::new(tree), versions, last: AtomicU64::new(0) }
@@ -72,7 +75,7 @@ impl World {
         match self.tree.lookup(&[key], as_of, &guard) {
             Lookup::Found(record) => Some(number_in(record.value)),
             Lookup::Absent => None,
-            Lookup::Cold(_) => panic!("nothing is ever driven out"),
+            Lookup::Cold(..) | Lookup::Warm(..) => panic!("nothing is ever driven out"),
         }
     }
 

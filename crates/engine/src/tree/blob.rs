@@ -6,7 +6,7 @@
 use std::ptr;
 use std::sync::Arc;
 
-use crate::memory::Memory;
+use crate::memory::{Memory, Part};
 use crate::sync::checked::{AtomicPtr, AtomicU64};
 use crate::sync::epoch::Guard;
 use crate::sync::{Ordering, reach};
@@ -31,7 +31,7 @@ impl Blob {
     }
 
     pub fn resident(value: Vec<u8>, memory: &Arc<Memory>) -> Arc<Blob> {
-        memory.add_long_value(value.len());
+        memory.grow(Part::LongValues, value.len());
         Blob::new(value.len() as u64, 0, Box::into_raw(Box::new(value)), memory)
     }
 
@@ -85,7 +85,7 @@ impl Drop for Blob {
         if !data.is_null() {
             // SAFETY: ours alone, as the last reference goes.
             drop(unsafe { Box::from_raw(data) });
-            self.memory.sub_long_value(self.length as usize);
+            self.memory.sub(Part::LongValues, self.length as usize);
         }
     }
 }

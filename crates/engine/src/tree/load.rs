@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Tree;
 use super::blob::Blob;
 use super::leaf::{Leaf, build, cost};
-use super::page::{Found, PageRef};
+use super::page::{Away, Form, Found, PageRef};
+use super::payload::Payload;
 use super::record::{BLOB, Record};
 use crate::bytes::{Reader, put_bytes, put_varint};
 use crate::counters::Count;
@@ -14,11 +15,11 @@ use crate::memory::Memory;
 use crate::pagefile::{Extent, PAGE_FILE_NAME, PageKind};
 use crate::sync::epoch::Guard;
 
-const SOME_EXPIRE: u8 = 1;
-const SOME_BLOBS: u8 = 2;
+pub(super) const SOME_EXPIRE: u8 = 1;
+pub(super) const SOME_BLOBS: u8 = 2;
 
-const RECORD_EXPIRES: u8 = 1;
-const RECORD_BLOB: u8 = 2;
+pub(super) const RECORD_EXPIRES: u8 = 1;
+pub(super) const RECORD_BLOB: u8 = 2;
 
 /// Where a blob stands on disk: its extent's bits and its length in bytes.
 pub type BlobPlace = (u64, u64);
@@ -161,24 +162,26 @@ impl Tree {
         loop {
             match page.leaf(guard) {
                 Found::Hot(leaf) => return Ok(leaf),
-                Found::Cold(extent) => self.load(page, extent)?,
+                Found::Cold(away) => self.load(page, away, guard)?,
             }
         }
     }
 
-    /// Reads a cold page into memory; somebody else may have done so meanwhile.
-    fn load(&self, page: &PageRef, extent: u64) -> Result<()> {
-        let leaf = self.read_leaf(extent)?;
-        let bytes = leaf.bytes();
-        self.around.memory.add(bytes);
-        if page.fill(extent, leaf.address()) {
+    /// Builds the image of a leaf that has none; somebody else may have done so meanwhile.
+    fn load(&self, page: &PageRef, away: Away<'_>, guard: &Guard) -> Result<()> {
+        let (leaf, from_disk) = match self.unpack(away)? {
+            Some(payload) => (self.decode(&payload, away.extent())?, false),
+            None => (self.read_leaf(away.extent())?, true),
+        };
+        if self.install(page, away, Form::Image(leaf.address()), guard) && from_disk {
             self.around.counters.add(Count::PageLoads, 1);
-        } else {
-            self.around.memory.sub(bytes);
-            // SAFETY: it was never published.
-            unsafe { leaf.free() };
         }
         Ok(())
+    }
+
+    pub(super) fn decode(&self, payload: &[u8], extent: u64) -> Result<Leaf<'static>> {
+        let leaf = decode_leaf(payload, &self.around.memory);
+        leaf.ok_or_else(|| self.damaged_leaf(extent, "the leaf page's content makes no sense"))
     }
 
     /// A leaf page for a look at it: it takes no room in memory, and drives nothing else out.
@@ -186,18 +189,11 @@ impl Tree {
         self.read_leaf(extent).map(Aside)
     }
 
-    fn read_leaf(&self, extent: u64) -> Result<Leaf<'static>> {
-        let pages = &self.around.pages;
-        let damaged = |offset, what: &str| Error::Corruption {
-            path: self.around.path.join(PAGE_FILE_NAME),
-            offset,
-            what: what.into(),
-        };
-        let extent = Extent::from_bits(extent).ok_or_else(|| damaged(None, "a leaf's place is no extent"))?;
-        let mut payload = Vec::new();
-        pages.read_page(extent, PageKind::Leaf, &mut payload)?;
-        decode_leaf(&payload, &self.around.memory)
-            .ok_or_else(|| damaged(Some(extent.offset()), "the leaf page's content makes no sense"))
+    fn read_leaf(&self, bits: u64) -> Result<Leaf<'static>> {
+        let extent = Extent::from_bits(bits).ok_or_else(|| self.damaged_leaf(bits, "a leaf's place is no extent"))?;
+        let mut payload = Payload::empty();
+        self.around.pages.read_page(extent, PageKind::Leaf, &mut payload)?;
+        self.decode(&payload, bits)
     }
 
     /// A blob's bytes, from memory or from disk.

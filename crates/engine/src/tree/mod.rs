@@ -1,8 +1,10 @@
 //! The versioned B+tree of one family: readers take no lock, one writer at a time changes it.
 
+mod away;
 mod blob;
 mod cursor;
 mod delta;
+mod excerpt;
 mod fingerprint;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -14,41 +16,45 @@ mod load;
 #[cfg(all(test, feature = "loom"))]
 mod orderings;
 mod page;
+mod payload;
 mod read;
 mod record;
+mod residents;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
+mod stored;
 mod verify;
 mod walk;
 mod write;
 
+pub use away::Demoted;
 pub use blob::Blob;
 pub use cursor::{Columns, Cursor, Fetched, Limit, Rows};
 #[cfg(all(test, feature = "shuttle"))]
 pub use gather::{Horizon, prune};
 pub use gather::{gather, view};
-use inner::Inner;
 pub use inner::{Child, build as build_inner};
 pub use keys::head;
-use leaf::{Leaf, build as build_leaf};
+use leaf::build as build_leaf;
 pub use load::{encode_leaf, parse_leaf};
-pub use page::{DIRTY, EXPIRING, Found, PageRef, RETIRED};
+pub use page::{DIRTY, EXPIRING, Found, MAX_LEVEL, MAX_RECORDS, PageRef, RETIRED};
 pub use read::{AsOf, Lookup};
 pub use record::{BLOB, Record};
+pub use residents::Residents;
 pub use verify::Finding;
 pub use walk::Bottom;
-pub use write::{LEAST_SHARE, Writer, retire_leaf};
+pub use write::{LEAST_SHARE, Writer};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::counters::FamilyCounters;
-use crate::memory::Memory;
+use crate::memory::{Memory, Part};
 use crate::mvcc::Versions;
 use crate::pagefile::PageFile;
 use crate::sync::checked::{AtomicBool, AtomicPtr};
-use crate::sync::epoch::Guard;
+use crate::sync::epoch::{self, Guard};
 use crate::sync::{Mutex, Ordering, reach};
 use crate::tunables::FamilySettings;
 
@@ -60,6 +66,9 @@ pub struct Surroundings {
     pub settings: Arc<FamilySettings>,
     pub clock: Clock,
     pub counters: Arc<FamilyCounters>,
+    pub residents: Arc<Residents>,
+    /// The family's number.
+    pub family: u32,
     /// The database's folder, for messages.
     pub path: PathBuf,
 }
@@ -80,8 +89,12 @@ unsafe impl Sync for Tree {}
 impl Tree {
     pub fn empty(around: Surroundings) -> Tree {
         let leaf = build_leaf(&[], &[]);
-        around.memory.add(leaf.bytes());
-        Tree::with_root(PageRef::hot(leaf.address(), 0), false, around)
+        around.memory.add(Part::Leaves, leaf.bytes());
+        around.memory.add(Part::Pages, PageRef::BYTES);
+        let tree = Tree::with_root(PageRef::hot(leaf.address(), 0), false, around);
+        let guard = epoch::pin();
+        tree.note(tree.root(&guard), &guard);
+        tree
     }
 
     /// `cold`: some leaf is not in memory.
@@ -120,50 +133,78 @@ impl Tree {
     /// Puts an empty root in the place of the whole tree and frees the rest once no reader can be in it.
     pub fn clear(&self, guard: &Guard) {
         let _writer = self.writer.lock();
-        let leaf = build_leaf(&[], &[]);
-        self.around.memory.add(leaf.bytes());
-        let old = self.root.swap(Box::into_raw(PageRef::hot(leaf.address(), 0)), Ordering::AcqRel);
-        let memory = Arc::clone(&self.around.memory);
+        let (old, memory) = (self.plant(guard), Arc::clone(&self.around.memory));
+        // SAFETY: the old root is still alive, as we are pinned.
+        self.leave(unsafe { &*old }, guard);
         let old = old.expose_provenance();
         // SAFETY: the old tree is unreachable but for readers pinned before the swap.
         unsafe {
             guard.defer_unchecked(move || free_page(std::ptr::with_exposed_provenance_mut(old), &memory));
         }
     }
+
+    /// A new root without records; the old one.
+    fn plant(&self, guard: &Guard) -> *mut PageRef {
+        let leaf = build_leaf(&[], &[]);
+        self.around.memory.add(Part::Leaves, leaf.bytes());
+        let page = self.new_page(leaf.address(), 0);
+        let old = self.root.swap(page, Ordering::AcqRel);
+        // SAFETY: it was just made, and we are pinned.
+        self.note(unsafe { &*page }, guard);
+        old
+    }
+
+    /// Takes all pages from `page` down out of the queues; readers that are still there put none back.
+    fn leave(&self, page: &PageRef, guard: &Guard) {
+        page.set(RETIRED);
+        if page.level() == 0 {
+            return self.around.residents.forget(page);
+        }
+        let inner = page.inner(guard);
+        (0..inner.count()).for_each(|index| self.leave(inner.child(index), guard));
+    }
+
+    /// A page with an image in memory only.
+    fn new_page(&self, image: u64, level: usize) -> *mut PageRef {
+        self.around.memory.add(Part::Pages, PageRef::BYTES);
+        Box::into_raw(PageRef::hot(image, level))
+    }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
+        let guard = epoch::pin();
+        self.leave(self.root(&guard), &guard);
+        drop(guard);
         // SAFETY: nobody else has the tree any more.
         unsafe { free_page(self.root.load(Ordering::Relaxed), &self.around.memory) };
     }
 }
 
-/// Frees a page, its image and all below it.
+/// Frees a page, what memory has of it and all below it.
 ///
 /// # Safety
-/// Nobody may reach the page any more.
+/// Nobody may reach the page any more, and it is in no queue.
 pub unsafe fn free_page(page: *mut PageRef, memory: &Memory) {
     // SAFETY: pages are boxed, and the caller gives this one up.
     let page = unsafe { Box::from_raw(page) };
-    let Some(address) = page.address() else { return reach::free(page) };
-    if page.level() == 0 {
-        // SAFETY: the image goes with its page.
-        unsafe {
-            let leaf = Leaf::from_address(address);
-            memory.sub(leaf.footprint());
-            leaf.free();
-        }
-    } else {
-        // SAFETY: as above.
-        unsafe {
-            let inner = Inner::from_address(address);
-            for index in 0..inner.count() {
-                free_page(std::ptr::from_ref(inner.child(index)).cast_mut(), memory);
-            }
-            memory.sub_inner(inner.bytes());
-            inner.free();
+    let level = page.level();
+    if level > 0 {
+        let guard = epoch::pin();
+        let inner = page.inner(&guard);
+        for index in 0..inner.count() {
+            // SAFETY: the children go with the page that owns them.
+            unsafe { free_page(std::ptr::from_ref(inner.child(index)).cast_mut(), memory) };
         }
     }
+    let contents = page.contents();
+    // SAFETY: what the page has goes with it.
+    unsafe {
+        if let Some((part, bytes)) = contents.footprint(level) {
+            memory.sub(part, bytes);
+        }
+        contents.free(level);
+    }
+    memory.sub(Part::Pages, PageRef::BYTES);
     reach::free(page);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::leaf::{Leaf, build};
-use super::page::{Found, PageRef};
+use super::page::{Contents, Form, Found, PageRef};
 use super::record::Record;
 use crate::orderings::explore;
 use crate::sync::epoch;
@@ -45,9 +45,9 @@ fn read(page: &PageRef, value: &[u8; 1]) -> (u8, Vec<u64>) {
     loop {
         match page.leaf(&guard) {
             Found::Hot(leaf) => return (leaf.record(0).value[0], loaded),
-            Found::Cold(extent) => {
+            Found::Cold(away) => {
                 let image = image(value).address();
-                page.fill(extent, image);
+                page.replace(away, Form::Image(image));
                 loaded.push(image);
             }
         }
@@ -68,7 +68,7 @@ fn an_image_is_whole_when_its_address_can_be_read() {
             assert!([b'1', b'2'].contains(&value));
         }
         let page = Arc::into_inner(page).expect("all threads are gone");
-        drop(Page { page, images: vec![replaced] });
+        drop(Page { page, images: vec![replaced.address()] });
     });
 }
 
@@ -80,7 +80,7 @@ fn an_image_that_another_reader_has_loaded_is_whole_too() {
             let page = Arc::clone(&page);
             thread::spawn(move || read(&page, b"1"))
         });
-        let mut images: Vec<u64> = page.evict().into_iter().collect();
+        let mut images: Vec<u64> = page.evict(None).into_iter().map(Contents::address).collect();
         for reader in readers {
             let (value, loaded) = reader.join().expect("no panic");
             assert_eq!(value, b'1');

@@ -4,7 +4,7 @@ use super::Tree;
 use super::blob::{self, Blob};
 use super::keys::prefetch;
 use super::leaf::Leaf;
-use super::page::{Found, PageRef};
+use super::page::{Away, Found, PageRef};
 use super::record::{BLOB, Record};
 use crate::sync::epoch::Guard;
 
@@ -22,8 +22,10 @@ pub enum Lookup<'g> {
     /// Live, its key perhaps cut.
     Found(Record<'g>),
     Absent,
-    /// The leaf has to be loaded first.
-    Cold(&'g PageRef),
+    /// Memory has the leaf as it is stored, which has to be unpacked.
+    Warm(&'g PageRef, Away<'g>),
+    /// The leaf has to be read from disk.
+    Cold(&'g PageRef, Away<'g>),
 }
 
 impl Tree {
@@ -52,7 +54,7 @@ impl Tree {
     fn lookup_in<'g>(&self, page: &'g PageRef, key: &[u8], as_of: AsOf, guard: &'g Guard) -> Lookup<'g> {
         page.touch();
         match page.leaf(guard) {
-            Found::Cold(_) => Lookup::Cold(page),
+            Found::Cold(away) => self.lookup_away(page, away, key),
             Found::Hot(leaf) => match self.version_in(leaf, key, as_of) {
                 Some(record) if self.is_live(&record) => Lookup::Found(record),
                 _ => Lookup::Absent,

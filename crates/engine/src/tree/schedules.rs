@@ -9,7 +9,8 @@ use std::sync::Arc;
 use shuttle::sync::Mutex;
 use shuttle::thread;
 
-use super::page::{DIRTY, Found, PageRef};
+use super::excerpt::Excerpt;
+use super::page::{DIRTY, Form, Found, PageRef};
 use crate::schedules::explore;
 use crate::sync::checked::AtomicU64;
 use crate::sync::{Ordering, epoch, reach};
@@ -26,6 +27,8 @@ struct World {
     writer: Mutex<()>,
     /// The newest content that was published.
     published: AtomicU64,
+    /// Freed in the end, as the epoch sees to in the tree.
+    excerpts: Mutex<Vec<u64>>,
 }
 
 impl World {
@@ -37,6 +40,7 @@ impl World {
             next: AtomicU64::new(2),
             writer: Mutex::new(()),
             published: AtomicU64::new(1),
+            excerpts: Mutex::new(Vec::new()),
         }
     }
 
@@ -54,8 +58,8 @@ impl World {
     /// As `Tree::resident`: the image, loaded where needed.
     fn resident(&self) -> u64 {
         loop {
-            if let Found::Cold(extent) = self.page.leaf(&epoch::pin()) {
-                self.page.fill(extent, self.place(self.content(extent)));
+            if let Found::Cold(away) = self.page.leaf(&epoch::pin()) {
+                self.page.replace(away, Form::Image(self.place(self.content(away.extent()))));
             }
             if let Some(image) = self.page.address() {
                 return image;
@@ -70,13 +74,33 @@ impl World {
         assert!(content >= floor, "read {content} when {floor} had been published");
     }
 
+    fn excerpt(&self, extent: u64) -> Form {
+        let address = Excerpt::build(extent, &[], &[]).address();
+        self.excerpts.lock().expect("no panic").push(address);
+        Form::Excerpt(address)
+    }
+
+    /// As a point read that leaves an excerpt.
+    fn glance(&self) {
+        let floor = self.published.load(Ordering::SeqCst);
+        let guard = epoch::pin();
+        match self.page.leaf(&guard) {
+            Found::Hot(_) => {}
+            Found::Cold(away) => {
+                let content = self.content(away.extent());
+                assert!(content >= floor, "read {content} when {floor} had been published");
+                self.page.replace(away, self.excerpt(away.extent()));
+            }
+        }
+    }
+
     fn write(&self) {
         let _writer = self.writer.lock().expect("no panic");
         let old = self.resident();
         self.page.set(DIRTY);
         let content = self.content(old) + 1;
         let replaced = self.page.publish(self.place(content));
-        assert_eq!(replaced, old, "another image than the one it was made from was replaced");
+        assert_eq!(replaced.address(), old, "another image than the one it was made from was replaced");
         self.published.store(content, Ordering::SeqCst);
     }
 
@@ -107,8 +131,15 @@ impl World {
     fn evict(&self) {
         let _writer = self.writer.lock().expect("no panic");
         let evictable = !self.page.is(DIRTY) && self.page.extent() != 0 && self.page.address().is_some();
-        if evictable && !self.page.take_use() {
-            assert!(self.page.evict().is_some(), "only the evictor takes a page out of memory");
+        if evictable && self.page.take_uses() == 0 {
+            let excerpt = self.excerpt(self.page.extent());
+            assert!(self.page.evict(Some(excerpt)).is_some(), "only the evictor takes a page out of memory");
+        }
+    }
+
+    fn forget(&self) {
+        if let Found::Cold(away) = self.page.leaf(&epoch::pin()) {
+            self.page.forget(away);
         }
     }
 }
@@ -117,6 +148,10 @@ impl Drop for World {
     fn drop(&mut self) {
         // SAFETY: it is taken here alone.
         reach::free(unsafe { ManuallyDrop::take(&mut self.page) });
+        for &excerpt in self.excerpts.lock().expect("no panic").iter() {
+            // SAFETY: nobody has it any more.
+            unsafe { Excerpt::from_address(excerpt).free() };
+        }
     }
 }
 
@@ -124,12 +159,12 @@ impl Drop for World {
 fn nothing_published_is_lost_or_unseen() {
     type Work = fn(&World);
     let workers: [&[Work]; 5] = [
-        &[World::read, World::read],
-        &[World::read, World::read],
+        &[World::read, World::glance],
+        &[World::glance, World::read],
         &[World::write, World::write],
         // One thread checkpoints and compacts, by the lock on its state.
         &[World::checkpoint, World::relocate, World::checkpoint],
-        &[World::evict, World::evict, World::evict, World::evict],
+        &[World::evict, World::forget, World::evict, World::evict],
     ];
     explore(12_000, move || {
         let world = Arc::new(World::new());
@@ -138,8 +173,8 @@ fn nothing_published_is_lost_or_unseen() {
             thread::spawn(move || work.iter().for_each(|step| step(&world)))
         });
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        if let Found::Cold(extent) = world.page.leaf(&epoch::pin()) {
-            assert_eq!(extent, world.page.extent(), "it would be read from a place that is given to others");
+        if let Found::Cold(away) = world.page.leaf(&epoch::pin()) {
+            assert_eq!(away.extent(), world.page.extent(), "it would be read from a place that is given to others");
         }
         world.checkpoint();
         for _ in 0..2 {

@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 use std::ptr;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::Tree;
+use super::away::retire;
 use super::blob;
 use super::gather::{Gathered, Horizon, gather, prune};
 use super::inner::{Child, Inner, Separator, build as build_inner};
@@ -19,7 +21,7 @@ use super::page::{DIRTY, Found, PageRef, RETIRED};
 use super::read::AsOf;
 use super::record::{BLOB, Record};
 use crate::error::Result;
-use crate::memory::Memory;
+use crate::memory::Part;
 use crate::pause::{Point, point};
 use crate::sync::epoch::Guard;
 use crate::sync::reach;
@@ -183,7 +185,7 @@ impl Tree {
                 let heap = (size / changes.len() + 16) * capacity;
                 leaf.delta_state().allocate(capacity, heap.min(settings.leaf_bytes()));
                 let delta = leaf.delta().expect("just made");
-                self.around.memory.grow(delta.bytes());
+                self.around.memory.grow(Part::Leaves, delta.bytes());
                 delta
             }
         };
@@ -234,7 +236,7 @@ impl Tree {
         let pieces = divide(changes, image_size(changes), target, true);
         let low = Separator::from_slice(separator(last_key, changes[0].key));
         let mut pages = vec![Child { low: path.low(), page: ptr::from_ref(path.page) }];
-        pages.extend(self.leaves(&[], changes, &pieces, low));
+        pages.extend(self.leaves(&[], changes, &pieces, low, guard));
         let index = path.steps.last().map_or(0, |step| step.index);
         point(Point::SplitBuilt);
         self.replace(writer, &path.steps, index..index + 1, pages, guard);
@@ -263,7 +265,7 @@ impl Tree {
             let pieces = divide(&gathered.records, size, target, appended);
             if pieces.len() > 1 {
                 writer.splits += 1;
-                let leaves = self.leaves(gathered.prefix, &gathered.records, &pieces, path.low());
+                let leaves = self.leaves(gathered.prefix, &gathered.records, &pieces, path.low(), guard);
                 self.take_over_blobs(&gathered.records, extras);
                 let index = path.steps.last().map_or(0, |step| step.index);
                 point(Point::SplitBuilt);
@@ -281,12 +283,12 @@ impl Tree {
     fn publish(&self, page: &PageRef, gathered: &Gathered<'_>, extras: &[Record<'_>], guard: &Guard) {
         let new = build_leaf(gathered.prefix, &gathered.records);
         self.take_over_blobs(&gathered.records, extras);
-        self.around.memory.grow(new.bytes());
+        self.around.memory.grow(Part::Leaves, new.bytes());
         point(Point::ImageBuilt);
         let old = page.publish(new.address());
         point(Point::ImagePublished);
-        // SAFETY: the word was a leaf's address, and nobody but pinned readers has it any more.
-        unsafe { retire_leaf(old, &self.around.memory, guard) };
+        // SAFETY: it was a leaf's image, and nobody but pinned readers has it any more.
+        unsafe { retire(old, 0, &self.around.memory, guard) };
     }
 
     /// Every record of a new image holds a reference to its blob; the changes give up those they came with.
@@ -302,7 +304,14 @@ impl Tree {
         }
     }
 
-    fn leaves(&self, prefix: &[u8], records: &[Record<'_>], pieces: &[Range<usize>], low: Separator) -> Vec<Child> {
+    fn leaves(
+        &self,
+        prefix: &[u8],
+        records: &[Record<'_>],
+        pieces: &[Range<usize>],
+        low: Separator,
+        guard: &Guard,
+    ) -> Vec<Child> {
         let mut low = Some(low);
         pieces
             .iter()
@@ -312,8 +321,11 @@ impl Tree {
                     [prefix, between].into_iter().flatten().copied().collect()
                 });
                 let leaf = build_leaf(prefix, &records[piece.clone()]);
-                self.around.memory.grow(leaf.bytes());
-                Child { low, page: Box::into_raw(PageRef::hot(leaf.address(), 0)) }
+                self.around.memory.grow(Part::Leaves, leaf.bytes());
+                let page = self.new_page(leaf.address(), 0);
+                // SAFETY: it was just made, and nobody else has it.
+                self.note(unsafe { &*page }, guard);
+                Child { low, page }
             })
             .collect()
     }
@@ -367,7 +379,7 @@ impl Tree {
         writer.merges += 1;
         let low_index = index.min(other);
         let low = if low_index > 0 { step.inner.separator(low_index - 1) } else { low_of(&path.steps) };
-        let leaves = self.leaves(&[], &records, &pieces, low);
+        let leaves = self.leaves(&[], &records, &pieces, low, guard);
         self.take_over_blobs(&records, extras);
         point(Point::MergeBuilt);
         self.replace(writer, &path.steps, low_index..low_index + 2, leaves, guard);
@@ -402,13 +414,13 @@ impl Tree {
             return self.merge_inner(writer, step, above, parent, children, guard);
         }
         let image = build_inner(level, &children);
-        self.around.memory.add_inner(image.bytes());
+        self.around.memory.add(Part::InnerPages, image.bytes());
         step.page.set(DIRTY);
         point(Point::InnerBuilt);
         let old = step.page.publish(image.address());
         point(Point::InnerPublished);
-        // SAFETY: the word was an inner image's address, and nobody but pinned readers has it any more.
-        unsafe { retire_inner(old, &self.around.memory, guard) };
+        // SAFETY: it was an inner page's image, and nobody but pinned readers has it any more.
+        unsafe { retire(old, level, &self.around.memory, guard) };
     }
 
     /// An inner page with too few children takes in its neighbour's, or shares them evenly with it.
@@ -440,8 +452,8 @@ impl Tree {
 
     fn inner_page(&self, level: usize, children: &[Child]) -> Child {
         let image = build_inner(level, children);
-        self.around.memory.add_inner(image.bytes());
-        Child { low: children[0].low.clone(), page: Box::into_raw(PageRef::hot(image.address(), level)) }
+        self.around.memory.add(Part::InnerPages, image.bytes());
+        Child { low: children[0].low.clone(), page: self.new_page(image.address(), level) }
     }
 
     fn replace_root(&self, mut pages: Vec<Child>) {
@@ -460,15 +472,15 @@ impl Tree {
         point(Point::PageRetired);
         writer.retired.extend(Some(page.extent()).filter(|&extent| extent != 0));
         let level = page.level();
-        if let Some(address) = page.address() {
-            // SAFETY: still alive, as we are pinned.
-            unsafe {
-                if level == 0 {
-                    self.around.memory.sub(Leaf::from_address(address).footprint());
-                } else {
-                    self.around.memory.sub_inner(Inner::from_address(address).bytes());
-                }
-            }
+        if level == 0 {
+            self.around.residents.forget(page);
+        }
+        self.around.memory.sub(Part::Pages, PageRef::BYTES);
+        let memory = Arc::clone(&self.around.memory);
+        // SAFETY: still alive, as we are pinned.
+        let counted = unsafe { page.contents().footprint(level) };
+        if let Some((part, bytes)) = counted {
+            memory.sub(part, bytes);
         }
         let page = ptr::from_ref(page).expose_provenance();
         // SAFETY: no image that is still published names the page, so only pinned readers can hold it; inner pages do
@@ -476,11 +488,11 @@ impl Tree {
         unsafe {
             guard.defer_unchecked(move || {
                 let page = Box::from_raw(ptr::with_exposed_provenance_mut::<PageRef>(page));
-                match page.address() {
-                    Some(address) if level == 0 => Leaf::from_address(address).free(),
-                    Some(address) => Inner::from_address(address).free(),
-                    None => {}
-                }
+                // A reader that was late may have put something else there, and counted it.
+                let contents = page.contents();
+                counted.into_iter().for_each(|(part, bytes)| memory.add(part, bytes));
+                contents.footprint(level).into_iter().for_each(|(part, bytes)| memory.sub(part, bytes));
+                contents.free(level);
                 reach::free(page);
             });
         }
@@ -567,24 +579,4 @@ fn halve(records: &[Record<'_>], total: usize) -> Vec<Range<usize>> {
         }
     }
     std::iter::once(0..records.len()).collect()
-}
-
-/// # Safety
-/// `address` must be a leaf image's that no page names any more.
-pub unsafe fn retire_leaf(address: u64, memory: &Memory, guard: &Guard) {
-    // SAFETY: by the caller's word only pinned readers still have it.
-    unsafe {
-        memory.sub(Leaf::from_address(address).footprint());
-        guard.defer_unchecked(move || Leaf::from_address(address).free());
-    }
-}
-
-/// # Safety
-/// As `retire_leaf`, of an inner image.
-unsafe fn retire_inner(address: u64, memory: &Memory, guard: &Guard) {
-    // SAFETY: as above.
-    unsafe {
-        memory.sub_inner(Inner::from_address(address).bytes());
-        guard.defer_unchecked(move || Inner::from_address(address).free());
-    }
 }

@@ -98,6 +98,23 @@ pub fn figure(database: &Database, name: &str) -> u64 {
     }
 }
 
+/// What `memory_used` is the sum of.
+pub const MEMORY_PARTS: [&str; 8] = [
+    "memory_leaves",
+    "memory_long_values",
+    "memory_warm",
+    "memory_point_cache",
+    "memory_inner_pages",
+    "memory_page_references",
+    "memory_queues",
+    "memory_log",
+];
+
+/// Memory that goes with the content of the pages.
+pub fn pages_used(database: &Database) -> u64 {
+    MEMORY_PARTS[..5].iter().map(|name| figure(database, name)).sum()
+}
+
 /// Numbers that look random and are the same in every run (splitmix64).
 pub struct Random(pub u64);
 

@@ -1,0 +1,133 @@
+//! What memory holds of leaves, in the order in which it may go.
+
+use std::ptr;
+
+use super::page::{PageRef, RETIRED};
+use crate::memory::Part;
+use crate::replacement::{Policy, Queues, Slot};
+use crate::sync::Mutex;
+use crate::sync::epoch::Guard;
+
+/// The parts of memory that leaves take, each with a queue of its own.
+const QUEUED: [Part; 3] = [Part::Leaves, Part::Stored, Part::Excerpts];
+/// A page's place: a slot and, in the upper bits, one more than the queue's number.
+const SLOT_BITS: u32 = 30;
+
+#[derive(Clone, Copy)]
+struct Resident {
+    page: *const PageRef,
+    family: u32,
+}
+
+/// A page chosen to go, and the family it belongs to.
+pub struct Victim<'g> {
+    pub page: &'g PageRef,
+    pub family: u32,
+}
+
+/// The queues of all families' leaves. A page is in the queue of what memory has of it, or about to be: whoever changes
+/// that notes it afterwards.
+pub struct Residents {
+    queues: Mutex<[Queues<Resident>; QUEUED.len()]>,
+}
+
+// SAFETY: the pages are only looked at under the lock or by who is pinned, and forgotten before they are retired.
+unsafe impl Send for Residents {}
+// SAFETY: as above.
+unsafe impl Sync for Residents {}
+
+fn queue_of(part: Part) -> Option<usize> {
+    QUEUED.iter().position(|&queued| queued == part)
+}
+
+fn taken_apart(place: u32) -> Option<(usize, Slot)> {
+    let queue = (place >> SLOT_BITS).checked_sub(1)?;
+    Some((queue as usize, place & ((1 << SLOT_BITS) - 1)))
+}
+
+impl Residents {
+    pub fn new(policy: Policy) -> Residents {
+        Residents { queues: Mutex::new(QUEUED.map(|_| Queues::new(policy, 0))) }
+    }
+
+    /// To be called after what memory has of the leaf has changed. What is on `probation` is among the first to go.
+    pub fn note(&self, family: u32, page: &PageRef, probation: bool, _guard: &Guard) {
+        let mut queues = self.queues.lock();
+        // What the word leads to at this moment, so that the last to note it is right. Who retires the page marks it first
+        // and forgets it under this lock.
+        // SAFETY: the caller is pinned, so what the word leads to is still there.
+        let footprint = if page.is(RETIRED) { None } else { unsafe { page.contents().footprint(0) } };
+        let wanted = footprint.and_then(|(part, bytes)| Some((queue_of(part)?, bytes as u32)));
+        let before = taken_apart(page.place());
+        if let (Some((queue, bytes)), Some((same, slot))) = (wanted, before)
+            && queue == same
+        {
+            return queues[queue].resize(slot, bytes);
+        }
+        if let Some((queue, slot)) = before {
+            queues[queue].forget(slot);
+        }
+        let place = wanted.map_or(0, |(queue, bytes)| {
+            let page = ptr::from_ref(page);
+            let slot = queues[queue].admit(page.addr() as u64, bytes, probation, Resident { page, family });
+            debug_assert!(slot >> SLOT_BITS == 0);
+            (queue as u32 + 1) << SLOT_BITS | slot
+        });
+        page.set_place(place);
+    }
+
+    /// The page is about to be retired, and marked as such.
+    pub fn forget(&self, page: &PageRef) {
+        debug_assert!(page.is(RETIRED));
+        let mut queues = self.queues.lock();
+        if let Some((queue, slot)) = taken_apart(page.place()) {
+            queues[queue].forget(slot);
+            page.set_place(0);
+        }
+    }
+
+    /// Up to `most` pages that should go of a part of memory. Each is then noted again, or put back.
+    pub fn victims<'g>(&self, part: Part, most: usize, _guard: &'g Guard) -> Vec<Victim<'g>> {
+        let mut queues = self.queues.lock();
+        let Some(queue) = queue_of(part).map(|queue| &mut queues[queue]) else { return Vec::new() };
+        let mut victims = Vec::with_capacity(most);
+        // SAFETY: pages are forgotten under this lock before they are retired, so those in the queue are alive, and those
+        // taken out of it now stay so for as long as the caller is pinned.
+        let page_at = |resident: Resident| unsafe { &*resident.page };
+        while victims.len() < most {
+            let Some(slot) = queue.victim(&mut |_, resident| page_at(resident).take_uses()) else { break };
+            let resident = queue.payload(slot);
+            victims.push(Victim { page: page_at(resident), family: resident.family });
+        }
+        victims
+    }
+
+    /// A victim that cannot go now is among the last to be chosen again.
+    pub fn put_back(&self, page: &PageRef) {
+        let mut queues = self.queues.lock();
+        if let Some((queue, slot)) = taken_apart(page.place()) {
+            queues[queue].put_back(slot);
+        }
+    }
+
+    /// How many pages a part of memory has.
+    pub fn len(&self, part: Part) -> usize {
+        queue_of(part).map_or(0, |queue| self.queues.lock()[queue].len())
+    }
+
+    pub fn set_policy(&self, policy: Policy) {
+        self.queues.lock().iter_mut().for_each(|queue| queue.set_policy(policy));
+    }
+
+    /// How many bytes a part is to have.
+    pub fn set_capacity(&self, part: Part, bytes: u64) {
+        if let Some(queue) = queue_of(part) {
+            self.queues.lock()[queue].set_capacity(bytes);
+        }
+    }
+
+    /// What the queues take themselves.
+    pub fn bytes(&self) -> u64 {
+        self.queues.lock().iter().map(|queue| queue.memory() as u64).sum()
+    }
+}
