@@ -50,15 +50,15 @@ class Sample:
 Report = Callable[[str, str, int, Sample | None], None]
 
 
-def measure(request: Request) -> dict[str, Any]:
-    """Ask a fresh process.
+def measure(request: Any, worker: str = "benches.worker") -> dict[str, Any]:
+    """Ask a fresh process, the module `worker`, for what a dataclass says.
 
     Raises:
         MeasurementError: it failed or took too long.
     """
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "benches.worker"],
+            [sys.executable, "-m", worker],
             input=json.dumps(asdict(request)),
             capture_output=True,
             text=True,
