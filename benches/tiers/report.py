@@ -164,13 +164,14 @@ def hit_rows(run: Run) -> list[list[str]]:
 
 def as_markdown(run: Run) -> str:
     machine, settings, figures = run.machine, run.settings, run.figures
+    direct_read = machine.get("direct_read", "an unknown time")
     lines = [
         "# Data larger than memory",
         "",
         f"{settings.records:,} records of {RECORD_BYTES} bytes, {_megabytes(settings.memory_bytes)} of memory, "
         f"{settings.rounds} rounds, {run.started}, {run.seconds / 60:.0f} minutes. {machine['processor']}, "
         f"{machine['cores']} cores, {machine['file_system']}, {machine['python']}, {machine['system']}; load average "
-        f"{machine['load_average_at_start']} before; a direct read of 4 KiB takes {machine['direct_read']}.",
+        f"{machine['load_average_at_start']} before; a direct read of 4 KiB takes {direct_read}.",
         "",
         *markdown_table(VERDICT_HEADS, [verdict_cells(figures, verdict) for verdict in figures.verdicts()]),
         "",

@@ -51,9 +51,7 @@ class Memory:
 
 def resident(pid: int) -> tuple[int, int]:
     """Bytes of a process in memory that no file stands behind, and all."""
-    fields = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    )
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines())
     kilobytes = {name: int(text.split()[0]) for name, text in fields.items() if name.startswith(("Rss", "VmRSS"))}
     return (kilobytes["RssAnon"] + kilobytes["RssShmem"]) * 1024, kilobytes["VmRSS"] * 1024
 
@@ -164,7 +162,10 @@ class Warden:
 
         def serve() -> None:
             while True:
-                offset, length = parts.recv()
+                try:
+                    offset, length = parts.recv()
+                except EOFError:  # the warden has ended
+                    return
                 with self._following:
                     if self._mapping is None:
                         return
