@@ -11,10 +11,12 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -27,11 +29,14 @@ from .data import flights_installed
 from .report import Run, TierSample, as_json, as_markdown, show
 from .settings import QUICK, Settings
 from .stores import STORES
+from .turns import TURN_SECONDS, play
 from .worker import PREPARE, Request, folder_of, loaded_mark
 from .works import WORKS, Work
 
 WIDE = 220
 WORKER = "benches.tiers.worker"
+# For loading, of 10 GB too.
+LOADING_SECONDS = 7_200
 
 
 def _setting(text: str) -> tuple[str, int | str]:
@@ -96,10 +101,11 @@ class Runner:
         self.data = data
         self.console = console
         self.unprepared: dict[tuple[str, str], str] = {}
+        self.shuffle = random.Random(run.settings.seed).shuffle
 
-    def _request(self, work: Work, store: str, task: str = "measure") -> Request:
+    def _request(self, work: Work, store: str, task: str = "measure", *, in_turn: bool = False) -> Request:
         settings = self.run.settings.as_dict()
-        return Request(work.name, store, task, str(self.data), str(self.data / "scratch"), settings)
+        return Request(work.name, store, task, str(self.data), str(self.data / "scratch"), settings, in_turn)
 
     def prepare(self) -> None:
         for work, stores in self.pairs:
@@ -112,43 +118,55 @@ class Runner:
                     continue
                 self.console.print(f"loading {store}: {records.count:,} records, {records.values}", highlight=False)
                 try:
-                    answer = measure(self._request(work, store, PREPARE), WORKER)
+                    answer = measure(self._request(work, store, PREPARE), WORKER, LOADING_SECONDS)
                     self.console.print(f"loaded in {answer['process_seconds']:.0f} s", highlight=False)
                 except MeasurementError as error:
                     self.unprepared[key] = f"loading failed: {error}"
                     self.console.print(f"{store} could not be loaded: {error}", style="red")
 
-    def _sample(self, work: Work, store: str, number: int) -> TierSample:
-        sample = TierSample(work.name, store, number, len(self.run.samples))
-        records = work.records(work.settings(self.run.settings))
-        sample.error = self.unprepared.get((store, records.name)) if work.prepared else None
-        if sample.error is not None:
-            return sample
-        try:
-            for name, value in measure(self._request(work, store), WORKER).items():
-                setattr(sample, name, value)
-        except MeasurementError as error:
-            sample.error = str(error)
-        finally:
-            shutil.rmtree(self.data / "scratch", ignore_errors=True)
-        return sample
+    def _answers(self, work: Work, stores: list[str]) -> Iterator[tuple[str, dict[str, Any] | MeasurementError]]:
+        if work.in_turn:
+            turns = max(1, round(self.run.settings.seconds / TURN_SECONDS))
+            requests = {store: self._request(work, store, in_turn=True) for store in stores}
+            yield from play(requests, WORKER, turns, self.shuffle).items()
+            return
+        for store in stores:
+            try:
+                yield store, measure(self._request(work, store), WORKER)
+            except MeasurementError as error:
+                yield store, error
+            finally:
+                shutil.rmtree(self.data / "scratch", ignore_errors=True)
+
+    def _note(self, sample: TierSample) -> None:
+        self.run.samples.append(sample)
+        told = ", ".join(f"{name} {figure:,.4g}" for name, figure in sample.figures.items())
+        self.console.print(
+            f"round {sample.round}: {sample.work}, {sample.store}: {sample.error or told}",
+            style="red" if sample.error else None,
+            highlight=False,
+            soft_wrap=True,
+        )
 
     def measure(self) -> None:
-        shuffle = random.Random(self.run.settings.seed).shuffle
         for number in range(1, self.run.settings.rounds + 1):
             for work, stores in self.pairs:
+                name = work.records(work.settings(self.run.settings)).name
+                failed = {store: self.unprepared[store, name] for store in stores if (store, name) in self.unprepared}
+                failed = failed if work.prepared else {}
+                for store, error in failed.items():
+                    self._note(TierSample(work.name, store, number, len(self.run.samples), error=error))
+                loaded = [store for store in stores if store not in failed]
                 # Neighbours in time share the machine's mood; no store is always first.
-                shuffle(stores)
-                for store in stores:
-                    sample = self._sample(work, store, number)
-                    self.run.samples.append(sample)
-                    told = ", ".join(f"{name} {figure:,.4g}" for name, figure in sample.figures.items())
-                    self.console.print(
-                        f"round {number}: {work.name}, {store}: {sample.error or told}",
-                        style="red" if sample.error else None,
-                        highlight=False,
-                        soft_wrap=True,
-                    )
+                self.shuffle(loaded)
+                for store, answer in self._answers(work, loaded):
+                    sample = TierSample(work.name, store, number, len(self.run.samples))
+                    if isinstance(answer, MeasurementError):
+                        sample.error = str(answer)
+                    else:
+                        for field, value in answer.items():
+                            setattr(sample, field, value)
+                    self._note(sample)
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ class Settings:
     page_cache_bytes: int = 4_000_000
     rounds: int = 3
     seconds: float = 6.0
-    warm_seconds: float = 30.0
+    warm_seconds: float = 60.0
     load_seconds: float = 20.0
     hot_records: int = 1_000_000
     seed: int = 2013

@@ -116,18 +116,23 @@ def _watch(folder: Path, pid: int, orders: Connection, unmap: Connection | None)
     files, memory, limit = _Files(folder), Memory(), 0
     clock = None if unmap is None else _Clock(unmap)
     looked = began = 0.0
+    resting = False
     while True:
-        if orders.poll(TICK_SECONDS):
+        if orders.poll(None if resting else TICK_SECONDS):
             order, argument = orders.recv()
             if order == "stop":
                 return
-            if order == "limit":
+            if order == "rest":
+                resting = argument
+            elif order == "limit":
                 limit = argument
             elif order == "begin":
                 memory, began = Memory(), time.process_time()
             elif order == "end":
                 memory.warden_seconds = time.process_time() - began
                 orders.send(asdict(memory))
+        if resting:
+            continue
         now = time.monotonic()
         if now - looked > LOOK_SECONDS:
             files.look()
@@ -186,6 +191,10 @@ class Warden:
         yield found
         self._orders.send(("end", None))
         found.update(self._orders.recv())
+
+    def rest(self, resting: bool) -> None:
+        """While the store does nothing there is nothing to hold."""
+        self._orders.send(("rest", resting))
 
     def close(self) -> None:
         self._orders.send(("stop", None))

@@ -7,8 +7,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from . import page_cache
 from .data import Pair, Records
 from .settings import Settings
 from .stores import MAPPED, load
+from .turns import DONE, GO, READY, TURN_SECONDS
 from .warden import Warden, resident
 from .works import WORKS, Context, frozen
 
@@ -30,7 +31,7 @@ SAMPLED = 8
 
 @dataclass(frozen=True)
 class Request:
-    """Measure `work`, or with `PREPARE` load its records into their folder."""
+    """Measure `work`, or with `PREPARE` load its records into their folder. `in_turn`: work when told to."""
 
     work: str
     store: str
@@ -38,6 +39,7 @@ class Request:
     data: str
     scratch: str
     settings: dict[str, Any]
+    in_turn: bool = False
 
 
 def folder_of(data: Path, store: str, records: Records) -> Path:
@@ -73,64 +75,86 @@ def check(store: Store, present: list[Pair], absent: bytes) -> None:
     session.close()
 
 
-def answer(request: Request) -> dict[str, Any]:
-    began = time.perf_counter()
-    work = WORKS[request.work]
-    settings = work.settings(Settings(**request.settings))
-    records = work.records(settings)
-    kind = load(request.store)
-    if request.store == "lyredb":
-        kind.settings = settings.lyredb
-    prepared, scratch = folder_of(Path(request.data), request.store, records), Path(request.scratch)
-    if request.task == PREPARE:
-        prepare(kind, prepared, records)
-        return {"process_seconds": time.perf_counter() - began}
-    wardens: list[Warden] = []
-    opened_at: list[int] = []
-    # Made before a store is opened, whose memory they must not be taken for.
-    present = [records.pair(records.count * part // SAMPLED) for part in range(SAMPLED)] if work.prepared else []
-    absent = records.absent_keys([0])[0]
+class Bench:
+    """Gives a work its stores, with their memory held, and its turns."""
+
+    def __init__(self, request: Request, say: Callable[[str], None]) -> None:
+        self.request = request
+        self.say = say
+        self.work = WORKS[request.work]
+        self.settings = self.work.settings(Settings(**request.settings))
+        self.records = self.work.records(self.settings)
+        self.kind = load(request.store)
+        if request.store == "lyredb":
+            self.kind.settings = self.settings.lyredb
+        self.prepared = folder_of(Path(request.data), request.store, self.records)
+        self.warden: Warden | None = None
+        self.process_before: int | None = None
+
+    def _folder(self, copy: bool, empty: bool) -> Path:
+        if not copy and not empty:
+            return self.prepared
+        scratch = Path(self.request.scratch)
+        scratch.mkdir(parents=True, exist_ok=True)
+        folder = scratch / ("copy" if copy else "empty")
+        if copy:
+            copy_folder(self.prepared, folder)
+        else:
+            folder.mkdir()
+        return folder
 
     @contextmanager
-    def opened(*, copy: bool = False, empty: bool = False, memory_bytes: int | None = None) -> Iterator[Store]:
-        folder = prepared
-        if copy or empty:
-            folder = scratch / ("copy" if copy else "empty")
-            folder.mkdir(parents=True)
-        if copy:
-            folder.rmdir()
-            copy_folder(prepared, folder)
+    def opened(self, *, copy: bool = False, empty: bool = False, memory_bytes: int | None = None) -> Iterator[Store]:
+        folder, records, mapped = self._folder(copy, empty), self.records, self.request.store in MAPPED
         page_cache.drop(folder)
-        memory = settings.memory_bytes if memory_bytes is None else memory_bytes
-        mapped = request.store in MAPPED
+        # Made before the store is opened, whose memory they must not be taken for.
+        present = [] if empty else [records.pair(records.count * part // SAMPLED) for part in range(SAMPLED)]
+        absent = records.absent_keys([0])[0]
+        if self.process_before is None:
+            self.process_before = resident(os.getpid())[0]
         with ExitStack() as stack:
             if memory_bytes is None:
-                page_cache_bytes = memory if mapped else settings.page_cache_bytes
-                warden = Warden(folder, page_cache_bytes, mapped=mapped)
-                stack.callback(warden.close)
-                wardens.append(warden)
-            opened_at.append(resident(os.getpid())[0])
-            store = kind(folder, memory_bytes=memory)
+                memory_bytes = self.settings.memory_bytes
+                limit = memory_bytes if mapped else self.settings.page_cache_bytes
+                self.warden = Warden(folder, limit, mapped=mapped)
+                stack.callback(self.warden.close)
+            store = self.kind(folder, memory_bytes=memory_bytes)
             stack.callback(store.close)
-            if not empty:
-                check(store, present, absent)
-            if mapped:
-                wardens[-1].follow(folder / "data.mdb")
-                stack.callback(wardens[-1].unfollow)
+            check(store, present, absent)
+            if mapped and self.warden is not None:
+                self.warden.follow(folder / "data.mdb")
+                stack.callback(self.warden.unfollow)
             with frozen():
                 yield store
 
-    context = Context(
-        store=request.store,
-        settings=settings,
-        records=records,
-        opened=opened,
-        noting=lambda: wardens[-1].noting() if wardens else nullcontext({}),
-    )
-    outcome = work.run(context)
+    def noting(self) -> AbstractContextManager[dict[str, Any]]:
+        return nullcontext({}) if self.warden is None else self.warden.noting()
+
+    def turns(self) -> Iterator[float]:
+        if not self.request.in_turn or self.warden is None:
+            yield self.settings.seconds
+            return
+        self.warden.rest(True)
+        self.say(READY)
+        while sys.stdin.readline().strip() == GO:
+            self.warden.rest(False)
+            yield min(TURN_SECONDS, self.settings.seconds)
+            self.warden.rest(True)
+            self.say(DONE)
+        self.warden.rest(False)
+
+
+def answer(request: Request, say: Callable[[str], None]) -> dict[str, Any]:
+    began = time.perf_counter()
+    bench = Bench(request, say)
+    if request.task == PREPARE:
+        prepare(bench.kind, bench.prepared, bench.records)
+        return {"process_seconds": time.perf_counter() - began}
+    outcome = bench.work.run(Context(bench.settings, bench.records, bench.opened, bench.noting, bench.turns))
+    memory = {"process_before": bench.process_before, "memory_bytes": bench.settings.memory_bytes}
     return {
         **asdict(outcome),
-        "evidence": outcome.evidence | {"process_before": opened_at[0], "memory_bytes": settings.memory_bytes},
+        "evidence": outcome.evidence | memory,
         "process_seconds": time.perf_counter() - began,
     }
 
@@ -139,8 +163,13 @@ def main() -> None:
     # A store that prints must not spoil the answer.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    request = Request(**json.load(sys.stdin))
-    json.dump(answer(request), channel)
+    request = Request(**json.loads(sys.stdin.readline()))
+
+    def say(line: str) -> None:
+        channel.write(f"{line}\n")
+        channel.flush()
+
+    say(json.dumps(answer(request, say)))
     channel.close()
 
 

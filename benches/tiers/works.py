@@ -7,11 +7,12 @@ import random
 import resource
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from statistics import mean
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,13 +66,14 @@ class Use:
 @dataclass
 class Context:
     """What a measuring process works with. `opened` gives the store with its memory held; a folder of its own with
-    `copy`, an empty one with `empty`. `noting` says what memory is in use meanwhile."""
+    `copy`, an empty one with `empty`. `noting` says what memory is in use meanwhile, `turns` for how many
+    seconds to work each time that it is this store's turn."""
 
-    store: str
     settings: Settings
     records: Records
     opened: Callable[..., Any]
     noting: Callable[[], Any]
+    turns: Callable[[], Iterable[float]]
 
     def random(self, stream: int) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64([self.settings.seed, stream]))
@@ -114,7 +116,11 @@ def reading(session: Session, keys: Keys) -> Callable[[int], tuple[int, float]]:
 
 
 def warm(settings: Settings, operate: Callable[[int], tuple[int, float]]) -> float:
-    """Until the bytes read from disk for an operation no longer fall, or time is up. Returns the seconds it took."""
+    """Until what an operation reads from disk no longer falls, or time is up. Returns the seconds it took.
+
+    A cache of single records fills for long and ever more slowly, so the time looked at grows with the time taken: its
+    second half is compared with the quarter before.
+    """
     window = min(1.0, settings.warm_seconds / 2)
     taken, costs = 0.0, []
     while taken < settings.warm_seconds:
@@ -122,16 +128,21 @@ def warm(settings: Settings, operate: Callable[[int], tuple[int, float]]) -> flo
         operations, seconds = run_for(window, operate)
         taken += seconds
         costs.append((Use.now().read_bytes - before.read_bytes) / operations)
-        older, newer = sum(costs[-6:-3]), sum(costs[-3:])
-        if len(costs) >= 6 and newer >= 0.985 * older:
+        half, quarter = len(costs) // 2, len(costs) // 4
+        if quarter >= 2 and mean(costs[half:]) >= 0.97 * mean(costs[quarter:half]):
             break
     return taken
 
 
-def measured(context: Context, store: Store, operate: Callable[[int], tuple[int, float]], seconds: float) -> Outcome:
+def measured(
+    context: Context, store: Store, operate: Callable[[int], tuple[int, float]], turns: Iterable[float]
+) -> Outcome:
     before, counters = Use.now(), _counters(store)
     with context.noting() as memory:
-        operations, taken = run_for(seconds, operate)
+        operations, taken = 0, 0.0
+        for seconds in turns:
+            done, lasted = run_for(seconds, operate)
+            operations, taken = operations + done, taken + lasted
     used = Use.now().per_operation(before, operations)
     after = _counters(store)
     return Outcome(
@@ -157,6 +168,8 @@ class Work(ABC):
     values: ClassVar[str] = "random"
     # Whether it needs the records loaded.
     prepared: ClassVar[bool] = True
+    # Whether the stores work in turn, all open at the same time.
+    in_turn: ClassVar[bool] = False
 
     def settings(self, settings: Settings) -> Settings:
         """With the sizes of this work."""
@@ -170,6 +183,8 @@ class Work(ABC):
 
 
 class _Reads(Work):
+    in_turn = True
+
     def keys(self, context: Context) -> Keys:
         return context.zipf()
 
@@ -179,7 +194,7 @@ class _Reads(Work):
             session = store.session()
             operate = reading(session, keys)
             warmed = warm(context.settings, operate)
-            outcome = measured(context, store, operate, context.settings.seconds)
+            outcome = measured(context, store, operate, context.turns())
             outcome.evidence["warm_seconds"] = warmed
             session.close()
         return outcome
@@ -249,7 +264,7 @@ class Scan(Work):
             session = store.session()
             operate = reading(session, keys)
             warm(settings, operate)
-            outcome = measured(context, store, operate, settings.seconds)
+            outcome = measured(context, store, operate, [settings.seconds])
             gets = rows = 0
             get_seconds = row_seconds = 0.0
             with store.scan() as pairs:
@@ -260,7 +275,7 @@ class Scan(Work):
                     row_seconds += time.perf_counter() - start
                     done, lasted = operate(500)
                     gets, get_seconds = gets + done, get_seconds + lasted
-            after = measured(context, store, operate, min(1.0, settings.seconds))
+            after = measured(context, store, operate, [min(1.0, settings.seconds)])
             session.close()
         outcome.figures = {
             "before": outcome.figures["operations"],
@@ -307,7 +322,7 @@ class _Mix(Work):
                 return count, time.perf_counter() - start
 
             warm(context.settings, operate)
-            outcome = measured(context, store, operate, context.settings.seconds)
+            outcome = measured(context, store, operate, [context.settings.seconds])
             session.close()
         return outcome
 
@@ -367,7 +382,7 @@ class Load(Work):
 
         with context.opened(empty=True) as store:
             session = store.session()
-            outcome = measured(context, store, operate, context.settings.load_seconds)
+            outcome = measured(context, store, operate, [context.settings.load_seconds])
             session.close()
         ordered = np.sort(np.array(times))
         outcome.figures["p99_99"] = float(ordered[int(len(ordered) * 0.9999)])
@@ -407,7 +422,7 @@ class Hot(Work):
                 before = _counters(fitting)
                 taken: dict[str, list[float]] = {name: [] for name in sides}
                 order, shuffle = list(sides), random.Random(settings.seed).shuffle
-                while sum(map(sum, taken.values())) * LARGEST_CHUNK < 2 * settings.seconds * LARGEST_CHUNK:
+                while sum(map(sum, taken.values())) < 2 * settings.seconds:
                     shuffle(order)
                     for name in order:
                         taken[name].append(sides[name](LARGEST_CHUNK)[1])
