@@ -23,6 +23,9 @@ from typing import Any
 from .page_cache import PAGE_BYTES, Mapping, cached_bytes, let_go
 
 TICK_SECONDS = 0.004
+# Counting what a whole cache keeps takes longer, and a millisecond's reads are little of it.
+CLOCK_TICK_SECONDS = 0.016
+SAMPLE_SECONDS = 0.02
 LOOK_SECONDS = 0.1
 CHUNKS = 512
 
@@ -111,14 +114,23 @@ class _Clock:
             self._unmap.send((first, self._place - first))
 
 
+def _hold(files: _Files, clock: _Clock | None, excess: int) -> None:
+    if clock is not None:
+        clock.turn(files, excess)
+        return
+    for descriptor in files:
+        let_go(descriptor)
+
+
 def _watch(folder: Path, pid: int, orders: Connection, unmap: Connection | None) -> None:
     os.nice(-5 if os.geteuid() == 0 else 0)
     files, memory, limit = _Files(folder), Memory(), 0
     clock = None if unmap is None else _Clock(unmap)
-    looked = began = 0.0
+    tick = TICK_SECONDS if clock is None else CLOCK_TICK_SECONDS
+    looked = sampled = began = 0.0
     resting = False
     while True:
-        if orders.poll(None if resting else TICK_SECONDS):
+        if orders.poll(None if resting else tick):
             order, argument = orders.recv()
             if order == "stop":
                 return
@@ -138,12 +150,11 @@ def _watch(folder: Path, pid: int, orders: Connection, unmap: Connection | None)
             files.look()
             looked = now
         cached = files.cached()
-        memory.take(*resident(pid), cached)
-        if cached > limit and clock is None:
-            for descriptor in files:
-                let_go(descriptor)
-        elif cached > limit and clock is not None:
-            clock.turn(files, cached - limit)
+        if now - sampled > SAMPLE_SECONDS:
+            memory.take(*resident(pid), cached)
+            sampled = now
+        if cached > limit:
+            _hold(files, clock, cached - limit)
 
 
 class Warden:
