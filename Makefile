@@ -100,6 +100,10 @@ format: .venv/.lint ## Format all code
 bench: .venv/.bench ## LyreDB beside other stores (docs/benchmarks.md says what it takes)
 	$(BIN)/python -m benches $(ARGS)
 
+.PHONY: bench-tiers
+bench-tiers: .venv/.bench ## The same with data larger than memory (ARGS='--data FOLDER' keeps what was loaded)
+	$(BIN)/python -m benches.tiers $(ARGS)
+
 .PHONY: docs
 docs: .venv/.test ## Make the pages again that are made from the code
 	$(BIN)/lyredb tunables --markdown > docs/tunables.md

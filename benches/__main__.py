@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import machine
+from .arguments import names, positive
 from .report import Run, as_json, as_markdown, as_table
 from .runner import Runner, Sample
 from .settings import QUICK, Settings
@@ -26,39 +27,23 @@ from .workloads import WORKLOADS
 WIDE = 180
 
 
-def _names(known: dict[str, object], text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        choices = ", ".join(known)
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; choose from {choices}")
-    return [name for name in known if name in names]
-
-
-def _positive(text: str) -> int:
-    value = int(text.replace("_", "").replace(",", ""))
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
     add = parser.add_argument
-    add("--records", type=_positive, metavar="N", help="records loaded (default 1,000,000)")
-    add("--rounds", type=_positive, metavar="N", help="rounds (default 5)")
-    add("--minutes", type=_positive, metavar="N", help="begin no work later than this")
-    add("--operations", type=_positive, metavar="N", help="most operations in a timed loop")
-    add("--reopen-bytes", type=_positive, metavar="N", help="data in the reopening test")
+    add("--records", type=positive, metavar="N", help="records loaded (default 1,000,000)")
+    add("--rounds", type=positive, metavar="N", help="rounds (default 5)")
+    add("--minutes", type=positive, metavar="N", help="begin no work later than this")
+    add("--operations", type=positive, metavar="N", help="most operations in a timed loop")
+    add("--reopen-bytes", type=positive, metavar="N", help="data in the reopening test")
     add(
         "--only",
-        type=lambda text: _names(dict(WORKLOADS), text),
+        type=lambda text: names(WORKLOADS, text),
         metavar="WORK,...",
         help=f"of {', '.join(WORKLOADS)}",
     )
     add(
         "--stores",
-        type=lambda text: _names(dict(STORES), text),
+        type=lambda text: names(STORES, text),
         metavar="STORE,...",
         help=f"of {', '.join(STORES)}",
     )

@@ -10,8 +10,8 @@ from rich.table import Table
 from .runner import Sample
 from .settings import Settings
 from .stores import STORES, load
-from .summary import SUBJECT, Figures, Spread, Verdict, measure_of
-from .workloads import WORKLOADS, Measure
+from .summary import SUBJECT, Figures, Spread, Verdict
+from .workloads import Measure
 
 FORMAT = 1
 
@@ -71,6 +71,8 @@ def _number(value: float, measure: Measure) -> str:
         return f"{value:,.0f} ns"
     if measure.unit == "seconds":
         return f"{value:.3f} s"
+    if measure.unit == "share":
+        return f"{value:.1%}"
     if measure.unit == "bytes a record":
         return f"{value:,.1f} B"
     if value >= 1e6:
@@ -87,15 +89,8 @@ def _spread(spread: Spread | None, measure: Measure) -> str:
     return f"{text} ({_number(spread.low, measure)} to {_number(spread.high, measure)})"
 
 
-def _title(work: str, measure: str) -> str:
-    workload = WORKLOADS[work]
-    if len(workload.measures) == 1:
-        return workload.title
-    return f"{workload.title}: {measure_of(work, measure).title}"
-
-
-def _verdict_cells(verdict: Verdict) -> list[str]:
-    measure = measure_of(verdict.work, verdict.measure)
+def verdict_cells(figures: Figures, verdict: Verdict) -> list[str]:
+    measure = figures.measure_of(verdict.work, verdict.measure)
     wanted = f"{verdict.wanted:g}x" if verdict.limit is None else f"under {_number(verdict.limit, measure)}"
     if verdict.ratio is None:
         ratio = "-"
@@ -103,7 +98,7 @@ def _verdict_cells(verdict: Verdict) -> list[str]:
         low, high = verdict.ratio.low, verdict.ratio.high
         ratio = f"{verdict.ratio.median:.2f}x ({low:.2f} to {high:.2f})"
     return [
-        _title(verdict.work, verdict.measure),
+        figures.title(verdict.work, verdict.measure),
         "-" if verdict.peer is None else load(verdict.peer).title,
         _spread(verdict.peer_figure, measure),
         _spread(verdict.subject_figure, measure),
@@ -116,18 +111,18 @@ def _verdict_cells(verdict: Verdict) -> list[str]:
 VERDICT_HEADS = ["work", "best peer", "its figure", "LyreDB", "ratio", "wanted", "reached"]
 
 
-def _markdown_table(heads: list[str], rows: list[list[str]]) -> list[str]:
+def markdown_table(heads: list[str], rows: list[list[str]]) -> list[str]:
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def _figure_rows(run: Run, stores: list[str], spreads: bool) -> list[list[str]]:
+def figure_rows(figures: Figures, stores: list[str], spreads: bool) -> list[list[str]]:
     rows: list[list[str]] = []
-    for work, name in run.figures.rows():
-        measure = measure_of(work, name)
-        cells = [_title(work, name)]
+    for work, name in figures.rows():
+        measure = figures.measure_of(work, name)
+        cells = [figures.title(work, name)]
         for store in stores:
-            spread = run.figures.spread(work, name, store)
+            spread = figures.spread(work, name, store)
             plain = "-" if spread is None else _number(spread.median, measure)
             cells.append(_spread(spread, measure) if spreads else plain)
         rows.append(cells)
@@ -155,10 +150,10 @@ def as_markdown(run: Run) -> str:
         "",
     ]
     if SUBJECT in stores:
-        rows = [_verdict_cells(verdict) for verdict in run.figures.verdicts()]
-        lines += [*_markdown_table(VERDICT_HEADS, rows), ""]
+        rows = [verdict_cells(run.figures, verdict) for verdict in run.figures.verdicts()]
+        lines += [*markdown_table(VERDICT_HEADS, rows), ""]
     lines += ["## All figures", ""]
-    lines += _markdown_table(["work", *titles], _figure_rows(run, stores, spreads=True))
+    lines += markdown_table(["work", *titles], figure_rows(run.figures, stores, spreads=True))
     lines += ["", "## The stores", ""]
     lines += [f"- {load(name).title} {run.versions[name]}: {load(name).set_up}." for name in stores]
     lines += [f"- {name} was left out: {why}" for name, why in run.left_out.items()]
@@ -170,19 +165,23 @@ def as_markdown(run: Run) -> str:
     return "\n".join(lines)
 
 
+def verdict_table(figures: Figures, title: str) -> Table:
+    table = Table(*VERDICT_HEADS, title=title)
+    for verdict in figures.verdicts():
+        style = {True: "green", False: "red", None: "dim"}[verdict.reached]
+        table.add_row(*verdict_cells(figures, verdict), style=style)
+    return table
+
+
 def as_table(run: Run) -> Table:
     """What fits a terminal: verdicts where LyreDB was measured, else every store's medians."""
     stores = _measured(run)
     if SUBJECT in stores:
-        table = Table(*VERDICT_HEADS, title="LyreDB and its peers")
-        for verdict in run.figures.verdicts():
-            style = {True: "green", False: "red", None: "dim"}[verdict.reached]
-            table.add_row(*_verdict_cells(verdict), style=style)
-        return table
+        return verdict_table(run.figures, "LyreDB and its peers")
     table = Table(title="Peers")
     table.add_column("work", min_width=20)
     for name in stores:
         table.add_column(load(name).title, justify="right", no_wrap=True)
-    for row in _figure_rows(run, stores, spreads=False):
+    for row in figure_rows(run.figures, stores, spreads=False):
         table.add_row(*row)
     return table

@@ -50,24 +50,24 @@ class Sample:
 Report = Callable[[str, str, int, Sample | None], None]
 
 
-def measure(request: Request) -> dict[str, Any]:
-    """Ask a fresh process.
+def measure(request: Any, worker: str = "benches.worker", timeout_seconds: float = TIMEOUT_SECONDS) -> dict[str, Any]:
+    """Ask a fresh process, the module `worker`, for what a dataclass says.
 
     Raises:
         MeasurementError: it failed or took too long.
     """
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "benches.worker"],
+            [sys.executable, "-m", worker],
             input=json.dumps(asdict(request)),
             capture_output=True,
             text=True,
             cwd=ROOT,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise MeasurementError(f"no answer after {TIMEOUT_SECONDS} s") from error
+        raise MeasurementError(f"no answer after {timeout_seconds:g} s") from error
     if process.returncode != 0:
         lines = process.stderr.strip().splitlines()[-3:]
         raise MeasurementError(" / ".join(lines) or f"ended with {process.returncode}")

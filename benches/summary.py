@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 from .runner import Sample
 from .targets import GROUPS, TARGETS, Target
@@ -47,19 +47,40 @@ class Verdict:
     reached: bool | None
 
 
-def measure_of(work: str, name: str) -> Measure:
-    return next(measure for measure in WORKLOADS[work].measures if measure.name == name)
+class Work(Protocol):
+    """What is told of a piece of work."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def measures(self) -> tuple[Measure, ...]: ...
 
 
 class Figures:
     """The samples by work, measure and store."""
 
-    def __init__(self, samples: Iterable[Sample]) -> None:
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        works: Mapping[str, Work] = WORKLOADS,
+        targets: Sequence[Target] = TARGETS,
+    ) -> None:
+        self._works = works
+        self._targets = targets
         self._rounds: dict[tuple[str, str, str], dict[int, float]] = {}
         for sample in samples:
             for name, figure in sample.figures.items():
                 rounds = self._rounds.setdefault((sample.work, name, sample.store), {})
                 rounds[sample.round] = figure
+
+    def measure_of(self, work: str, name: str) -> Measure:
+        return next(measure for measure in self._works[work].measures if measure.name == name)
+
+    def title(self, work: str, measure: str) -> str:
+        told = self._works[work]
+        return told.title if len(told.measures) == 1 else f"{told.title}: {self.measure_of(work, measure).title}"
 
     def rounds(self, work: str, measure: str, store: str) -> Mapping[int, float]:
         return self._rounds.get((work, measure, store), {})
@@ -73,7 +94,7 @@ class Figures:
         found = {(work, measure) for work, measure, _store in self._rounds}
         return [
             (work.name, measure.name)
-            for work in WORKLOADS.values()
+            for work in self._works.values()
             for measure in work.measures
             if (work.name, measure.name) in found
         ]
@@ -84,7 +105,7 @@ class Figures:
         }
         if not figures:
             return None
-        choose = max if measure_of(work, measure).more_is_better else min
+        choose = max if self.measure_of(work, measure).more_is_better else min
         return choose(figures, key=lambda store: figures[store])
 
     def _ratio(self, work: str, measure: str, peer: str) -> Spread | None:
@@ -92,7 +113,7 @@ class Figures:
         common = ours.keys() & theirs.keys()
         if not common:
             return None
-        sign = 1 if measure_of(work, measure).more_is_better else -1
+        sign = 1 if self.measure_of(work, measure).more_is_better else -1
         in_rounds = [(ours[number] / theirs[number]) ** sign for number in common]
         of_medians = (median(ours.values()) / median(theirs.values())) ** sign
         return Spread(of_medians, min(in_rounds), max(in_rounds), len(common))
@@ -122,14 +143,14 @@ class Figures:
 
     def verdicts(self) -> list[Verdict]:
         rows = set(self.rows())
-        return [self.verdict(target) for target in TARGETS if (target.work, target.measure) in rows]
+        return [self.verdict(target) for target in self._targets if (target.work, target.measure) in rows]
 
     def as_dict(self) -> list[dict[str, Any]]:
         return [
             {
                 "work": work,
                 "measure": measure,
-                "unit": measure_of(work, measure).unit,
+                "unit": self.measure_of(work, measure).unit,
                 "store": store,
                 **asdict(Spread.of(rounds.values())),
             }

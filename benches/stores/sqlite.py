@@ -15,7 +15,7 @@ _PUT = "INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value 
 _DELETE = "DELETE FROM records WHERE key = ?"
 _SCAN = "SELECT key, value FROM records ORDER BY key"
 _SCAN_FROM = "SELECT key, value FROM records WHERE key >= ? ORDER BY key LIMIT ?"
-_CREATE = "CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
+CREATE = "CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
 
 
 def _connect(path: Path, memory_bytes: int, durable: bool) -> sqlite3.Connection:
@@ -76,7 +76,7 @@ class SQLiteStore(Store):
         folder.mkdir(parents=True, exist_ok=True)
         self._open = (folder / "records.sqlite", memory_bytes, durable)
         self._connection = _connect(*self._open)
-        self._connection.execute(_CREATE)
+        self._connection.execute(CREATE)
 
     def session(self) -> Session:
         return SQLiteSession(_connect(*self._open))

@@ -17,7 +17,7 @@ from ..files import copy_folder, occupied_bytes
 from ..settings import Settings
 from ..stores.base import Session, Store
 
-Unit = Literal["ns", "per second", "seconds", "bytes a record"]
+Unit = Literal["ns", "per second", "seconds", "bytes a record", "share"]
 Chunk = TypeVar("Chunk", bound=Sized)
 
 KEY_VALUE_STORES = frozenset({"lyredb", "lmdb", "lmdb_writemap", "rocksdb", "leveldb", "sqlite", "dict"})
@@ -25,7 +25,7 @@ KEY_VALUE_STORES = frozenset({"lyredb", "lmdb", "lmdb_writemap", "rocksdb", "lev
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of a workload. Nanoseconds, seconds and bytes are better when smaller."""
+    """One figure of a workload. All but rates are better when smaller."""
 
     name: str
     title: str
