@@ -7,9 +7,10 @@
 use super::Tree;
 use super::excerpt::Excerpt;
 use super::load::encode_leaf;
-use super::page::{Away, Contents, DIRTY, Form, Found, PageRef, RETIRED, Remains};
+use super::page::{Away, Contents, DIRTY, Form, Found, PageRef, RETIRED};
 use super::payload::{Payload, Searched, fingerprints, search};
 use super::read::Lookup;
+use super::remains::Remains;
 use super::record::{BLOB, Record};
 use super::stored::Stored;
 use crate::counters::Count;
@@ -108,7 +109,7 @@ impl Tree {
         }
         if let Some(stored) = stored {
             let stored = stored.take();
-            self.install(page, away, Form::Stored(stored.address()), guard);
+            self.install(page, away, Form::Remains(stored.address()), guard);
         } else {
             self.keep(page, away, key, found, &payload, guard)?;
         }
@@ -143,7 +144,7 @@ impl Tree {
             return self.build(page, away, payload, guard);
         }
         let excerpt = Excerpt::build(away.extent(), &filter, &records);
-        self.install(page, away, Form::Excerpt(excerpt.address()), guard);
+        self.install(page, away, Form::Remains(excerpt.address()), guard);
         Ok(())
     }
 
@@ -222,7 +223,7 @@ impl Tree {
         }
         self.expect_cold();
         let stored = stored.filter(|_| same).map(Unpublished::take);
-        if let Some(old) = page.evict(stored.map(|stored| Form::Stored(stored.address()))) {
+        if let Some(old) = page.evict(stored.map(|stored| Form::Remains(stored.address()))) {
             if let Some(stored) = stored {
                 self.around.memory.add(Part::Stored, stored.bytes());
             }

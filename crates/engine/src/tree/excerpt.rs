@@ -11,20 +11,21 @@ use std::mem::size_of;
 use std::{ptr, slice};
 
 use super::fingerprint;
-use super::page::ALIGNMENT;
+use super::remains::{ALIGNMENT, Kind, Start};
 use super::record::Record;
 use crate::sync::reach::{alloc, dealloc};
 
 /// A leaf of more keys gets no filter.
 pub const MOST_FILTERED: usize = u16::MAX as usize;
+pub const MOST_RECORDS: usize = u8::MAX as usize;
 
 #[repr(C)]
 struct Header {
-    extent: u64,
-    bytes: u32,
-    count: u16,
+    start: Start,
+    count: u8,
     /// Keys of the leaf that the filter knows; 0: there is no filter.
     filtered: u16,
+    bytes: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -38,12 +39,19 @@ fn layout(bytes: usize) -> Layout {
 }
 
 impl Excerpt<'static> {
-    /// Of records with whole keys and no long values.
+    /// Of up to `MOST_RECORDS` records with whole keys and no long values.
     pub fn build(extent: u64, filter: &[u16], records: &[Record<'_>]) -> Excerpt<'static> {
+        assert!(records.len() <= MOST_RECORDS, "{} records in an excerpt", records.len());
         let filter = if filter.len() > MOST_FILTERED { &[] } else { filter };
         let fixed = size_of::<Header>() + size_of_val(filter);
         let bytes = fixed + records.iter().map(Record::encoded_len).sum::<usize>();
-        let header = Header { extent, bytes: bytes as u32, count: records.len() as u16, filtered: filter.len() as u16 };
+        let bytes = bytes.next_multiple_of(ALIGNMENT);
+        let header = Header {
+            start: Start { extent, kind: Kind::Excerpt },
+            count: records.len() as u8,
+            filtered: filter.len() as u16,
+            bytes: bytes as u32,
+        };
         let layout = layout(bytes);
         // SAFETY: the layout is not empty, and has room for the header, the filter and the records, in this order.
         unsafe {
@@ -82,7 +90,7 @@ impl<'g> Excerpt<'g> {
     }
 
     pub fn extent(self) -> u64 {
-        self.header.extent
+        self.header.start.extent
     }
 
     pub fn filter(self) -> &'g [u16] {

@@ -19,6 +19,7 @@ mod page;
 mod payload;
 mod read;
 mod record;
+mod remains;
 mod residents;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;

@@ -3,11 +3,10 @@
 use std::marker::PhantomData;
 use std::mem::size_of;
 
-use super::excerpt::Excerpt;
 use super::inner::Inner;
 use super::keys::prefetch;
 use super::leaf::Leaf;
-use super::stored::Stored;
+use super::remains::Remains;
 use crate::memory::Part;
 use crate::sync::checked::AtomicU64;
 use crate::sync::epoch::Guard;
@@ -18,15 +17,10 @@ const COLD: u64 = 1;
 /// How often the page was used since the evictor last came by, as far as two bits count.
 const USES: u64 = 3 << 1;
 const ONE_USE: u64 = 1 << 1;
-/// What the address in a word leads to.
-const FORM: u64 = 3 << 3;
-const IMAGE: u64 = 0;
-const STORED: u64 = 1 << 3;
-const EXCERPT: u64 = 2 << 3;
-const MARKS: u64 = 31;
-
-/// What the address of an image, stored page or excerpt is a multiple of, at least.
-pub const ALIGNMENT: usize = 32;
+/// Set when the address leads to what remains of a leaf, not to an image.
+const REMAINS: u64 = 1 << 3;
+/// Addresses of images are multiples of 64; those of remains of 16, which allocators give without extra room.
+const MARKS: u64 = 15;
 
 /// Different from what is on disk, and nowhere but in memory.
 pub const DIRTY: u32 = 1;
@@ -67,22 +61,12 @@ pub struct Away<'g> {
     guard: PhantomData<&'g Guard>,
 }
 
-pub enum Remains<'g> {
-    Stored(Stored<'g>),
-    Excerpt(Excerpt<'g>),
-    Nothing,
-}
-
 impl<'g> Away<'g> {
     #[inline(always)]
     pub fn remains(self) -> Remains<'g> {
         // SAFETY: the word was the page's when the caller was pinned, so what it leads to lives for 'g.
         unsafe {
-            match self.word & (COLD | FORM) {
-                STORED => Remains::Stored(Stored::from_address(self.word & !MARKS)),
-                EXCERPT => Remains::Excerpt(Excerpt::from_address(self.word & !MARKS)),
-                _ => Remains::Nothing,
-            }
+            if self.word & COLD == 0 { Remains::from_address(self.word & !MARKS) } else { Remains::Nothing }
         }
     }
 
@@ -115,7 +99,7 @@ impl Contents {
     /// Of the image.
     #[cfg(any(feature = "shuttle", feature = "loom"))]
     pub fn address(self) -> u64 {
-        assert!(self.0 & (COLD | FORM) == IMAGE);
+        assert!(self.0 & (COLD | REMAINS) == 0);
         self.0 & !MARKS
     }
 
@@ -127,13 +111,12 @@ impl Contents {
         let address = self.0 & !MARKS;
         // SAFETY: by the caller's word.
         unsafe {
-            Some(match self.0 & (COLD | FORM) {
-                IMAGE if level > 0 => (Part::InnerPages, Inner::from_address(address).bytes()),
-                IMAGE => (Part::Leaves, Leaf::from_address(address).footprint()),
-                STORED => (Part::Stored, Stored::from_address(address).bytes()),
-                EXCERPT => (Part::Excerpts, Excerpt::from_address(address).bytes()),
-                _ => return None,
-            })
+            match self.0 & (COLD | REMAINS) {
+                0 if level > 0 => Some((Part::InnerPages, Inner::from_address(address).bytes())),
+                0 => Some((Part::Leaves, Leaf::from_address(address).footprint())),
+                REMAINS => Remains::from_address(address).footprint(),
+                _ => None,
+            }
         }
     }
 
@@ -143,11 +126,10 @@ impl Contents {
         let address = self.0 & !MARKS;
         // SAFETY: by the caller's word.
         unsafe {
-            match self.0 & (COLD | FORM) {
-                IMAGE if level > 0 => Inner::from_address(address).free(),
-                IMAGE => Leaf::from_address(address).free(),
-                STORED => Stored::from_address(address).free(),
-                EXCERPT => Excerpt::from_address(address).free(),
+            match self.0 & (COLD | REMAINS) {
+                0 if level > 0 => Inner::from_address(address).free(),
+                0 => Leaf::from_address(address).free(),
+                REMAINS => Remains::from_address(address).free(),
                 _ => {}
             }
         }
@@ -158,8 +140,7 @@ impl Contents {
 #[derive(Clone, Copy)]
 pub enum Form {
     Image(u64),
-    Stored(u64),
-    Excerpt(u64),
+    Remains(u64),
 }
 
 impl Form {
@@ -169,9 +150,8 @@ impl Form {
 
     fn word(self) -> u64 {
         match self {
-            Form::Image(address) => address | IMAGE,
-            Form::Stored(address) => address | STORED,
-            Form::Excerpt(address) => address | EXCERPT,
+            Form::Image(address) => address,
+            Form::Remains(address) => address | REMAINS,
         }
     }
 }
@@ -194,7 +174,7 @@ impl PageRef {
 
     /// A new page, in memory only.
     pub fn hot(image: u64, level: usize) -> Box<PageRef> {
-        PageRef::new(image | IMAGE, level, 0, DIRTY, 0)
+        PageRef::new(image, level, 0, DIRTY, 0)
     }
 
     /// A leaf on disk, of at most `MAX_RECORDS`.
@@ -204,7 +184,7 @@ impl PageRef {
 
     /// A page with an image in memory that equals what is on disk at `extent`.
     pub fn clean(image: u64, level: usize, extent: u64) -> Box<PageRef> {
-        PageRef::new(image | IMAGE, level, extent, 0, 0)
+        PageRef::new(image, level, extent, 0, 0)
     }
 
     /// Fetches what a writer wants to know besides the image.
@@ -245,7 +225,7 @@ impl PageRef {
     pub fn inner<'g>(&self, _guard: &'g Guard) -> Inner<'g> {
         // Acquire pairs with `publish`: the image is complete before its address can be read.
         let word = self.word();
-        debug_assert!(word & (COLD | FORM) == 0);
+        debug_assert!(word & (COLD | REMAINS) == 0);
         // SAFETY: the word of an inner page is the address of its image, alive while the guard is.
         unsafe { Inner::from_address(word & !MARKS) }
     }
@@ -253,7 +233,7 @@ impl PageRef {
     #[inline(always)]
     pub fn leaf<'g>(&self, _guard: &'g Guard) -> Found<'g> {
         let word = self.word();
-        if word & (COLD | FORM) != 0 {
+        if word & (COLD | REMAINS) != 0 {
             return Found::Cold(Away { word, guard: PhantomData });
         }
         // SAFETY: as in `inner`.
@@ -264,7 +244,7 @@ impl PageRef {
     #[inline(always)]
     pub fn address(&self) -> Option<u64> {
         let word = self.word();
-        (word & (COLD | FORM) == 0).then_some(word & !MARKS)
+        (word & (COLD | REMAINS) == 0).then_some(word & !MARKS)
     }
 
     pub fn contents(&self) -> Contents {
@@ -324,7 +304,7 @@ impl PageRef {
     pub fn publish(&self, image: u64) -> Contents {
         let uses = self.word.load(Ordering::Relaxed) & USES;
         let old = self.word.swap(Form::Image(image).word() | uses, Ordering::AcqRel);
-        debug_assert!(old & (COLD | FORM) == 0);
+        debug_assert!(old & (COLD | REMAINS) == 0);
         Contents(old)
     }
 
@@ -347,7 +327,7 @@ impl PageRef {
     pub fn set_extent(&self, extent: u64) -> (u64, Option<Contents>) {
         let old = self.extent.swap(extent, Ordering::AcqRel);
         let mut word = self.word();
-        while word & (COLD | FORM) != 0 {
+        while word & (COLD | REMAINS) != 0 {
             // A reader that replaces it at this moment is refused, or has been faster and is met in the next round.
             match self.word.compare_exchange(word, extent | COLD, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return (old, (word & COLD == 0).then_some(Contents(word))),

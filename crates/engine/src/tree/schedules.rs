@@ -77,7 +77,7 @@ impl World {
     fn excerpt(&self, extent: u64) -> Form {
         let address = Excerpt::build(extent, &[], &[]).address();
         self.excerpts.lock().expect("no panic").push(address);
-        Form::Excerpt(address)
+        Form::Remains(address)
     }
 
     /// As a point read that leaves an excerpt.

@@ -4,16 +4,16 @@ use std::alloc::Layout;
 use std::mem::size_of;
 use std::{ptr, slice};
 
-use super::page::ALIGNMENT;
+use super::remains::{ALIGNMENT, Kind, Start};
 use crate::pagefile::{StoredCodec, StoredPayload};
 use crate::sync::reach::{alloc, dealloc};
 
 #[repr(C)]
 struct Header {
-    extent: u64,
+    start: Start,
+    codec: StoredCodec,
     stored_bytes: u32,
     raw_bytes: u32,
-    codec: StoredCodec,
 }
 
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ pub struct Stored<'g> {
 }
 
 fn layout(stored_bytes: usize) -> Layout {
-    let bytes = size_of::<Header>() + stored_bytes;
+    let bytes = (size_of::<Header>() + stored_bytes).next_multiple_of(ALIGNMENT);
     Layout::from_size_align(bytes, ALIGNMENT).expect("a page is far below what addresses can hold")
 }
 
@@ -32,7 +32,7 @@ impl Stored<'static> {
     pub fn build(extent: u64, payload: StoredPayload<'_>) -> Stored<'static> {
         let stored_bytes = payload.bytes.len();
         let header = Header {
-            extent,
+            start: Start { extent, kind: Kind::Stored },
             stored_bytes: stored_bytes as u32,
             raw_bytes: payload.raw_bytes as u32,
             codec: payload.codec,
@@ -70,7 +70,7 @@ impl<'g> Stored<'g> {
     }
 
     pub fn extent(self) -> u64 {
-        self.header.extent
+        self.header.start.extent
     }
 
     pub fn payload(self) -> StoredPayload<'g> {
