@@ -62,10 +62,6 @@ impl Ghosts {
         let ghost = bucket.iter_mut().find(|ghost| ghost.hash == hash)?;
         Some(self.time.wrapping_sub(std::mem::take(ghost).time))
     }
-
-    pub fn memory(&self) -> usize {
-        size_of_val(&*self.buckets)
-    }
 }
 
 fn hash(identity: u64) -> u32 {
