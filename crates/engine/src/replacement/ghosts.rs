@@ -28,7 +28,7 @@ impl Ghosts {
     pub fn reserve(&mut self, ghosts: usize) {
         let wanted = (ghosts / TAKEN + 1).max(LEAST_BUCKETS);
         if wanted > self.buckets.len() || wanted < self.buckets.len() / 4 {
-            let before = std::mem::replace(&mut self.buckets, vec![Default::default(); wanted + wanted / 4].into());
+            let before = std::mem::replace(&mut self.buckets, vec![Default::default(); wanted + wanted / 8].into());
             for ghost in before.iter().flatten().filter(|ghost| ghost.hash != 0) {
                 self.put(*ghost);
             }

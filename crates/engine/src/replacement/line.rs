@@ -9,7 +9,7 @@ const MOST_LIVES: u8 = 3;
 /// Entries looked at for one victim: beyond, all are in use, and any will do.
 const MOST_LOOKS: usize = 1024;
 /// Entries that have gone are remembered for as long as so many others go, by entries in memory.
-const MOST_GHOSTS: f64 = 3.0;
+const MOST_GHOSTS: f64 = 2.0;
 /// Of how long entries stay, one more is this part of the average.
 const STAY_WEIGHT: f64 = 1.0 / 50.0;
 
@@ -123,8 +123,12 @@ impl<T: Copy> Line<T> {
             Rule::Filtered(filter) => Some(filter),
             Rule::SecondChance | Rule::Sieve => None,
         };
-        if filter.is_some() {
-            self.ghosts.reserve((self.len() as f64 * MOST_GHOSTS) as usize);
+        if let Some(filter) = filter {
+            let times = match filter.horizon {
+                Horizon::OfEntries(times) => times,
+                Horizon::OfStay(_) => MOST_GHOSTS,
+            };
+            self.ghosts.reserve((self.len() as f64 * times) as usize);
         }
         let mut looks = 0;
         let mut patient = || {

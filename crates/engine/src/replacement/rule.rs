@@ -50,4 +50,4 @@ pub const FAVOURING_RECENCY: Rule =
 
 /// Of a loop or a scan larger than the cache nearly all that has its place keeps it.
 pub const FAVOURING_LOOPS: Rule =
-    Rule::Filtered(Filter { small: 0.03, uses: 2, horizon: Horizon::OfStay(2.0), remember_main: true, lives: 1 });
+    Rule::Filtered(Filter { small: 0.03, uses: 2, horizon: Horizon::OfStay(2.0), remember_main: false, lives: 1 });
