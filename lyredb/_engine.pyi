@@ -19,6 +19,7 @@ __all__ = [
     "Column",
     "Engine",
     "Family",
+    "MissRatioCurve",
     "NativeBuffer",
     "Scan",
     "Snapshot",
@@ -27,6 +28,7 @@ __all__ = [
     "TransactionFamily",
     "__version__",
     "salvage",
+    "simulate_cache",
     "tunables",
 ]
 
@@ -329,3 +331,19 @@ class TransactionFamily(_WritableView[_K, _V]):
     """A family as a transaction sees it."""
 
     def __new__(cls, transaction: Transaction, family: Family[_K, _V]) -> Self: ...
+
+@final
+class MissRatioCurve:
+    def __new__(cls, *, most_samples: int, rate: float) -> Self: ...
+    def access(self, identities: Buffer, sizes: Buffer | None = None) -> None: ...
+    def decay(self, factor: float) -> None: ...
+    def miss_ratio(self, bytes: int) -> float: ...
+    def points(self) -> list[tuple[int, float]]: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def accesses(self) -> float: ...
+
+def simulate_cache(identities: Buffer, capacity: int, policy: str, sizes: Buffer | None = None) -> int: ...

@@ -19,6 +19,7 @@ mod salvage;
 mod scan;
 mod snapshot;
 mod source;
+mod tiering;
 mod transaction;
 mod tuple;
 mod view;
@@ -53,6 +54,8 @@ mod _engine {
     use super::scan::Scan;
     #[pymodule_export]
     use super::snapshot::{Snapshot, SnapshotFamily};
+    #[pymodule_export]
+    use super::tiering::{MissRatioCurve, simulate_cache};
     #[pymodule_export]
     use super::transaction::{Transaction, TransactionFamily};
 

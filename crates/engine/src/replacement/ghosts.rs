@@ -24,11 +24,15 @@ impl Ghosts {
         Ghosts { buckets: Box::new([]), time: 0 }
     }
 
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.buckets)
+    }
+
     /// Makes room for so many, if it is much more than there is; what is remembered stays.
     pub fn reserve(&mut self, ghosts: usize) {
         let wanted = (ghosts / TAKEN + 1).max(LEAST_BUCKETS);
         if wanted > self.buckets.len() || wanted < self.buckets.len() / 4 {
-            let before = std::mem::replace(&mut self.buckets, vec![Default::default(); wanted + wanted / 4].into());
+            let before = std::mem::replace(&mut self.buckets, vec![Default::default(); wanted + wanted / 8].into());
             for ghost in before.iter().flatten().filter(|ghost| ghost.hash != 0) {
                 self.put(*ghost);
             }
@@ -61,10 +65,6 @@ impl Ghosts {
         let bucket = &mut self.buckets[bucket(hash, self.buckets.len())];
         let ghost = bucket.iter_mut().find(|ghost| ghost.hash == hash)?;
         Some(self.time.wrapping_sub(std::mem::take(ghost).time))
-    }
-
-    pub fn memory(&self) -> usize {
-        size_of_val(&*self.buckets)
     }
 }
 

@@ -4,17 +4,22 @@
 //! take the marks away when they look at the entry. So all work is done at admission and eviction, each of constant cost
 //! on the average, under a lock of the caller's.
 
+mod duel;
 mod ghosts;
+mod line;
 mod list;
 mod queues;
+mod rule;
+mod simulation;
 #[cfg(test)]
 mod tests;
 
 pub use list::Slot;
 pub use queues::{Policy, Queues};
+pub use simulation::Simulation;
 
 /// Spreads the bits of an identity over all bits.
-fn mix(identity: u64) -> u64 {
+pub(crate) fn mix(identity: u64) -> u64 {
     let mixed = (identity ^ (identity >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)

@@ -70,7 +70,7 @@ impl Pair {
 
     fn victim(&mut self, looks: &mut usize) -> Option<Slot> {
         let entries = &mut self.entries;
-        let victim = self.queues.victim(&mut |slot, _| {
+        let victim = self.queues.victim(&mut |_, slot| {
             *looks += 1;
             let entry = entries.get_mut(&slot).expect("a forgotten entry was looked at");
             std::mem::take(&mut entry.marks)
@@ -167,7 +167,7 @@ fn hits(policy: Policy, capacity: u64, identities: impl IntoIterator<Item = u64>
             continue;
         }
         while queues.bytes() >= capacity {
-            let victim = queues.victim(&mut |slot, _| std::mem::take(&mut marks[slot as usize])).unwrap();
+            let victim = queues.victim(&mut |_, slot| std::mem::take(&mut marks[slot as usize])).unwrap();
             resident.remove(&queues.payload(victim));
             queues.forget(victim);
         }
@@ -186,7 +186,7 @@ fn entries_that_are_all_in_use_do_not_hold_up_a_victim() {
             queues.admit(identity, 1, false, ());
         });
         let mut looks = 0;
-        let used = &mut |_, ()| {
+        let used = &mut |_, _| {
             looks += 1;
             3
         };

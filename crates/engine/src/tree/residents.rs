@@ -13,12 +13,6 @@ const QUEUED: [Part; 3] = [Part::Leaves, Part::Stored, Part::Excerpts];
 /// A page's place: a slot and, in the upper bits, one more than the queue's number.
 const SLOT_BITS: u32 = 30;
 
-#[derive(Clone, Copy)]
-struct Resident {
-    page: *const PageRef,
-    family: u32,
-}
-
 /// A page chosen to go, and the family it belongs to.
 pub struct Victim<'g> {
     pub page: &'g PageRef,
@@ -28,13 +22,9 @@ pub struct Victim<'g> {
 /// The queues of all families' leaves. A page is in the queue of what memory has of it, or about to be: whoever changes
 /// that notes it afterwards.
 pub struct Residents {
-    queues: Mutex<[Queues<Resident>; QUEUED.len()]>,
+    /// Entries are identified by their pages' addresses, and carry their families' numbers.
+    queues: Mutex<[Queues<u32>; QUEUED.len()]>,
 }
-
-// SAFETY: the pages are only looked at under the lock or by who is pinned, and forgotten before they are retired.
-unsafe impl Send for Residents {}
-// SAFETY: as above.
-unsafe impl Sync for Residents {}
 
 fn queue_of(part: Part) -> Option<usize> {
     QUEUED.iter().position(|&queued| queued == part)
@@ -68,8 +58,8 @@ impl Residents {
             queues[queue].forget(slot);
         }
         let place = wanted.map_or(0, |(queue, bytes)| {
-            let page = ptr::from_ref(page);
-            let slot = queues[queue].admit(page.addr() as u64, bytes, probation, Resident { page, family });
+            let identity = ptr::from_ref(page).expose_provenance() as u64;
+            let slot = queues[queue].admit(identity, bytes, probation, family);
             debug_assert!(slot >> SLOT_BITS == 0);
             (queue as u32 + 1) << SLOT_BITS | slot
         });
@@ -93,11 +83,10 @@ impl Residents {
         let mut victims = Vec::with_capacity(most);
         // SAFETY: pages are forgotten under this lock before they are retired, so those in the queue are alive, and those
         // taken out of it now stay so for as long as the caller is pinned.
-        let page_at = |resident: Resident| unsafe { &*resident.page };
+        let page_at = |identity: u64| unsafe { &*ptr::with_exposed_provenance::<PageRef>(identity as usize) };
         while victims.len() < most {
-            let Some(slot) = queue.victim(&mut |_, resident| page_at(resident).take_uses()) else { break };
-            let resident = queue.payload(slot);
-            victims.push(Victim { page: page_at(resident), family: resident.family });
+            let Some(slot) = queue.victim(&mut |identity, _| page_at(identity).take_uses()) else { break };
+            victims.push(Victim { page: page_at(queue.identity(slot)), family: queue.payload(slot) });
         }
         victims
     }
@@ -128,6 +117,6 @@ impl Residents {
 
     /// What the queues take themselves.
     pub fn bytes(&self) -> u64 {
-        self.queues.lock().iter().map(|queue| queue.memory() as u64).sum()
+        self.queues.lock().iter().map(|queue| queue.memory_bytes() as u64).sum()
     }
 }
