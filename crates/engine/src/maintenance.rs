@@ -4,15 +4,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::counters::Count;
 use crate::error::Result;
-use crate::family::FamilyCore;
+use crate::evict::Evictor;
 use crate::host::Warning;
-use crate::pause::{Point, point};
 use crate::space::Tidying;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{AtomicU64, Instant, Mutex, Ordering, epoch};
-use crate::tree::{DIRTY, Found, retire_leaf};
 
 const EVERY: Duration = Duration::from_millis(50);
 const RECLAIM_STEPS: usize = 64;
@@ -24,19 +21,9 @@ const OLD: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Maintenance {
     state: Mutex<State>,
-    evictor: Mutex<Evictor>,
+    pub evictor: Mutex<Evictor>,
     /// Bytes of old versions that the oldest snapshot keeps in memory, when last measured.
     held_back: AtomicU64,
-}
-
-#[derive(Default)]
-struct Evictor {
-    /// Where it stopped: a family's number and a key.
-    hand: (u32, Vec<u8>),
-    /// The budget, and the oldest version that somebody could read at then.
-    within: (u64, u64),
-    /// Old versions stand in the way: until so much memory is used, or these change, nothing is won.
-    futile_below: u64,
 }
 
 #[derive(Default)]
@@ -159,115 +146,5 @@ impl Core {
             self.checkpoint(None)?;
         }
         tidying.step(self)
-    }
-
-    /// For writers that fill the memory faster than the thread empties it.
-    /// False: it takes a while, and `wait` was not allowed.
-    #[inline]
-    pub fn relieve_memory(&self, wait: bool) -> Result<bool> {
-        if !self.memory.is_pressing() {
-            return Ok(true);
-        }
-        if wait {
-            self.evict()?;
-        }
-        Ok(wait)
-    }
-
-    /// Drops leaves that were not used lately until the memory is within its budget; if changed leaves stand in the way,
-    /// a checkpoint writes them first. Old versions that a snapshot needs stay, whatever the budget.
-    pub fn evict(&self) -> Result<()> {
-        let mut evictor = self.maintenance.evictor.lock();
-        let budget = self.memory.budget();
-        let within = (budget, self.versions.active()[0]);
-        if within != evictor.within {
-            (evictor.within, evictor.futile_below) = (within, 0);
-        }
-        let goal = budget - budget / 32;
-        let round = |hand: &mut (u32, Vec<u8>)| {
-            // Twice: the first pass takes away the marks of use.
-            (0..2).any(|_| self.memory.used() <= goal || self.sweep(goal, hand))
-        };
-        let used = self.memory.used();
-        if self.memory.excess() > 0 && used >= evictor.futile_below {
-            let mut reached = round(&mut evictor.hand);
-            if !reached && !self.read_only {
-                let state = self.checkpoint.lock();
-                if state.version < self.versions.visible() {
-                    drop(state);
-                    self.checkpoint(None)?;
-                    reached = round(&mut evictor.hand);
-                }
-            }
-            let used = self.memory.used();
-            evictor.futile_below = if reached { 0 } else { used + used / 8 };
-        }
-        self.memory.press_from(evictor.futile_below);
-        epoch::pin().flush();
-        Ok(())
-    }
-
-    /// One pass over all leaves, from where the last one ended; true when the goal is reached.
-    fn sweep(&self, goal: u64, hand: &mut (u32, Vec<u8>)) -> bool {
-        let mut families = self.all_families();
-        families.sort_by_key(|family| family.id);
-        let start = families.partition_point(|family| family.id < hand.0);
-        families.rotate_left(start);
-        if families.first().is_none_or(|family| family.id != hand.0) {
-            hand.1.clear();
-        }
-        for family in &families {
-            hand.0 = family.id;
-            if self.sweep_family(family, goal, &mut hand.1) {
-                return true;
-            }
-            hand.1.clear();
-        }
-        hand.0 = 0;
-        false
-    }
-
-    fn sweep_family(&self, family: &FamilyCore, goal: u64, key: &mut Vec<u8>) -> bool {
-        loop {
-            let guard = epoch::pin();
-            let mut writer = family.tree.writer.lock();
-            point(Point::EvictionLocked);
-            let bottom = family.tree.bottom(key, &guard);
-            for (_, page) in bottom.leaves() {
-                if page.is(DIRTY) || page.extent() == 0 || !matches!(page.leaf(&guard), Found::Hot(_)) {
-                    continue;
-                }
-                if page.take_use() {
-                    continue;
-                }
-                if let Found::Hot(leaf) = page.leaf(&guard)
-                    && leaf.is_guarded()
-                {
-                    family.tree.consolidate(&mut writer, page, leaf, &[], &guard);
-                }
-                match page.leaf(&guard) {
-                    // Old versions that a snapshot still needs are nowhere but in memory, and on disk may be what has expired.
-                    Found::Hot(leaf) if leaf.holds_versions() || leaf.delta_len() > 0 || page.is(DIRTY) => {}
-                    _ => {
-                        family.tree.expect_cold();
-                        if let Some(address) = page.evict() {
-                            family.counters.add(Count::Evictions, 1);
-                            point(Point::LeafEvicted);
-                            // SAFETY: the page no longer names the image.
-                            unsafe { retire_leaf(address, &self.memory, &guard) };
-                        }
-                    }
-                }
-            }
-            drop(writer);
-            match bottom.high {
-                Some(high) => *key = high,
-                None => return self.memory.used() <= goal,
-            }
-            guard.flush();
-            if self.memory.used() <= goal {
-                return true;
-            }
-        }
     }
 }

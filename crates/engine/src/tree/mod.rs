@@ -14,6 +14,7 @@ mod load;
 #[cfg(all(test, feature = "loom"))]
 mod orderings;
 mod page;
+mod passage;
 mod read;
 mod record;
 #[cfg(all(test, feature = "shuttle"))]
@@ -24,15 +25,16 @@ mod write;
 
 pub use blob::Blob;
 pub use cursor::{Columns, Cursor, Fetched, Limit, Rows};
+pub use gather::{Gathered, gather, view};
 #[cfg(all(test, feature = "shuttle"))]
 pub use gather::{Horizon, prune};
-pub use gather::{gather, view};
 use inner::Inner;
 pub use inner::{Child, build as build_inner};
 pub use keys::head;
 use leaf::{Leaf, build as build_leaf};
 pub use load::{encode_leaf, parse_leaf};
-pub use page::{DIRTY, EXPIRING, Found, PageRef, RETIRED};
+pub use page::{DIRTY, EARLY, EXPIRING, Found, PageRef, RETIRED};
+pub use passage::{Passage, Place as PlaceOf};
 pub use read::{AsOf, Lookup};
 pub use record::{BLOB, Record};
 pub use verify::Finding;

@@ -23,6 +23,9 @@ pub const RETIRED: u32 = 2;
 
 /// Some record has an expiry, so that counting a cold page takes looking at it.
 pub const EXPIRING: u32 = 8;
+/// A leaf that was written outside of a checkpoint, and that no checkpoint's walk has met since: no page on disk names its
+/// extent, and none will until a walk claims it under the family's lock.
+pub const EARLY: u32 = 16;
 
 /// Parents hold the address of a page's `PageRef`, so that a new image touches no parent. All that a reader needs of it
 /// is one word; the rest stands elsewhere, so that many pages' words share a cache line.
@@ -33,7 +36,7 @@ pub struct PageRef {
 }
 
 struct State {
-    /// Bits of the extent the last checkpoint wrote the page to, 0 for none. Changed under the family's lock.
+    /// Bits of the extent that the page was last written to, 0 for none. Changed under the family's lock.
     extent: AtomicU64,
     flags: AtomicU32,
     /// Records when the page was last written, so that a cold page can be counted.

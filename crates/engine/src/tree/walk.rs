@@ -76,6 +76,20 @@ fn size_of_record(record: &Record<'_>) -> u64 {
 }
 
 impl<'g> Bottom<'g> {
+    pub fn pages(&self) -> impl Iterator<Item = &'g PageRef> {
+        let children = self.inner.into_iter().flat_map(|inner| (0..inner.count()).map(move |index| inner.child(index)));
+        self.inner.is_none().then_some(self.page).into_iter().chain(children)
+    }
+
+    /// Up to `count` leaves, the first the one that holds `key`, and the lowest key behind them.
+    pub fn some_from(&self, key: &[u8], count: usize) -> (Vec<&'g PageRef>, Option<Vec<u8>>) {
+        let Some(inner) = self.inner else { return (vec![self.page], None) };
+        let start = inner.find(key);
+        let stop = inner.count().min(start + count);
+        let behind = if stop < inner.count() { Some(inner.separator(stop - 1).into_vec()) } else { self.high.clone() };
+        ((start..stop).map(|index| inner.child(index)).collect(), behind)
+    }
+
     /// The leaves, each with the lowest key it may hold.
     pub fn leaves(&self) -> Vec<(Vec<u8>, &'g PageRef)> {
         match self.inner {
