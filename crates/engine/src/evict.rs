@@ -5,6 +5,7 @@
 //! number of leaves. Changed leaves are written first (`early.rs`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::Core;
 use crate::counters::Count;
@@ -13,13 +14,19 @@ use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::pause::{Point, point};
 use crate::sync::epoch::{self, Guard};
+use crate::sync::thread;
 use crate::tree::{DIRTY, Found, PageRef, RETIRED, retire_leaf};
 
 /// Leaves that are taken off the hand at once.
 const AT_ONCE: usize = 16;
-/// Takings that a writer makes at most, and leaves that it drops.
-const WRITERS_STEPS: usize = 256;
+/// Leaves that a writer drops at least before it goes on, if it is far beyond the budget.
 const WRITERS_LEAVES: usize = 8;
+/// Takings after which it lets others come to something, for a while; and how often it does so before it goes on all the same.
+const WRITERS_STEPS: usize = 16;
+const WRITERS_PAUSE: Duration = Duration::from_millis(1);
+const WRITERS_PATIENCE: usize = 16;
+/// Going round was in vain if less than this part of the leaves could be dropped.
+const LEAST_GAIN: usize = 64;
 /// Round once takes the marks of use away, round twice drops what has none; and the beginning of the first may have been
 /// the end of a round.
 const ROUNDS: u64 = 3;
@@ -45,6 +52,8 @@ struct Hand {
 /// What became of some leaves.
 #[derive(Default)]
 struct Done {
+    /// Leaves that were in memory.
+    seen: usize,
     dropped: usize,
     /// Why one of them could not be written; the others were looked at all the same.
     failure: Option<Error>,
@@ -67,13 +76,17 @@ impl Core {
     #[cold]
     fn make_room(&self, changes: usize) -> Result<()> {
         let mut dropped = 0;
-        for _ in 0..WRITERS_STEPS {
-            let done = self.drop_some(true);
-            done.failure.map_or(Ok(()), Err)?;
-            dropped += done.dropped;
-            if dropped >= WRITERS_LEAVES.max(changes) || !self.memory.is_pressing() {
-                break;
+        for _ in 0..WRITERS_PATIENCE {
+            for _ in 0..WRITERS_STEPS {
+                let done = self.drop_some(true);
+                done.failure.map_or(Ok(()), Err)?;
+                dropped += done.dropped;
+                if dropped >= WRITERS_LEAVES.max(changes) || !self.memory.is_pressing() {
+                    return Ok(());
+                }
             }
+            // What is changed ahead of a checkpoint's walk cannot be dropped before the walk has passed.
+            thread::sleep(WRITERS_PAUSE);
         }
         Ok(())
     }
@@ -94,34 +107,35 @@ impl Core {
                 return Ok(());
             }
         }
-        let (reached, failure) = self.drop_until(goal);
+        let done = self.drop_until(goal);
         let mut evictor = self.maintenance.evictor.lock();
         // A checkpoint passes, and what waited for it can be dropped.
-        let futile = !reached && failure.is_none() && self.checkpoint.try_lock().is_some();
+        let is_over = self.memory.used() > goal;
+        let in_vain = is_over && done.failure.is_none() && done.dropped < done.seen / LEAST_GAIN;
+        let futile = in_vain && self.checkpoint.try_lock().is_some();
         let used = self.memory.used();
         evictor.futile_below = if futile { used + used / 8 } else { 0 };
         self.memory.press_from(evictor.futile_below);
         drop(evictor);
         epoch::pin().flush();
-        failure.filter(|_| !reached).map_or(Ok(()), Err)
+        done.failure.filter(|_| is_over).map_or(Ok(()), Err)
     }
 
     /// As `evict`, until no more than `bytes` are in use.
     pub fn drive_out(&self, bytes: u64) -> Result<()> {
-        let (_, failure) = self.drop_until(bytes);
-        failure.map_or(Ok(()), Err)
+        self.drop_until(bytes).failure.map_or(Ok(()), Err)
     }
 
-    /// Whether no more than `goal` is in use, and why a leaf could not be written.
-    fn drop_until(&self, goal: u64) -> (bool, Option<Error>) {
+    fn drop_until(&self, goal: u64) -> Done {
         let rounds = self.maintenance.evictor.lock().hand.rounds;
-        let mut failure = None;
+        let mut all = Done::default();
         while self.memory.used() > goal && self.maintenance.evictor.lock().hand.rounds < rounds + ROUNDS {
             // The clean ones can be dropped all the same.
-            let done = self.drop_some(failure.is_none());
-            failure = failure.or(done.failure);
+            let Done { seen, dropped, failure } = self.drop_some(all.failure.is_none());
+            (all.seen, all.dropped) = (all.seen + seen, all.dropped + dropped);
+            all.failure = all.failure.or(failure);
         }
-        (self.memory.used() <= goal, failure)
+        all
     }
 
     /// Takes the next leaves off the hand, and drops those that were not used lately; changed ones if they may be written.
@@ -135,6 +149,7 @@ impl Core {
             point(Point::EvictionLocked);
             for page in pages {
                 let Found::Hot(leaf) = page.leaf(&guard) else { continue };
+                done.seen += 1;
                 if page.is(RETIRED) || page.take_use() {
                     continue;
                 }
