@@ -112,10 +112,10 @@ impl Core {
             underfull: Vec::new(),
         };
         let written = run.write(&state.dropped[state.dropped_doomed..], segment, catalogue, &families);
-        let Run { freed, orphans, structure, .. } = run;
+        let Run { freed, orphans, structure, snapshot, .. } = run;
         // Before the version is given up, by which those who ask for it are told apart.
         families.iter().for_each(|family| family.tree.writer.lock().passage = None);
-        drop(active);
+        drop((active, snapshot));
         if let Err(error) = written {
             // The old superblock stays; whatever was written for the new one goes with the next attempt.
             state.doomed.extend(freed.into_iter().chain(orphans).chain(structure));

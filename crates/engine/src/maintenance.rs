@@ -95,15 +95,21 @@ fn run(weak: &Weak<Core>) {
 /// Makes the checkpoints that keep the log short, in a thread of their own: room in memory is made meanwhile.
 #[derive(Default)]
 struct Checkpointer {
-    running: Option<JoinHandle<Result<()>>>,
+    running: Option<Running>,
     /// What the last one failed at.
     failure: Option<String>,
     not_before: Option<Instant>,
 }
 
+struct Running {
+    thread: JoinHandle<Result<()>>,
+    /// Gone when the thread is at its end, however it ends.
+    sign: Weak<()>,
+}
+
 impl Checkpointer {
     fn step(&mut self, core: &Arc<Core>) {
-        if self.running.as_ref().is_some_and(JoinHandle::is_finished) {
+        if self.running.as_ref().is_some_and(|running| running.sign.strong_count() == 0) {
             self.end();
         }
         let segment = core.checkpointed.segment.load(Ordering::Relaxed);
@@ -111,12 +117,14 @@ impl Checkpointer {
         if !is_due {
             self.failure = None;
         } else if self.running.is_none() && self.not_before.is_none_or(|time| Instant::now() >= time) {
-            let checkpoint = {
-                let core = Arc::clone(core);
-                move || core.checkpoint(None)
+            let (core_of_thread, alive) = (Arc::clone(core), Arc::new(()));
+            let sign = Arc::downgrade(&alive);
+            let checkpoint = move || {
+                let _alive = alive;
+                core_of_thread.checkpoint(None)
             };
             match thread::Builder::new().name("lyredb-checkpoint".into()).spawn(checkpoint) {
-                Ok(thread) => self.running = Some(thread),
+                Ok(thread) => self.running = Some(Running { thread, sign }),
                 Err(error) => self.ended(Err(Error::io("start a thread for", &core.path)(error))),
             }
         }
@@ -125,7 +133,7 @@ impl Checkpointer {
     /// Waits for the one that is on its way.
     fn end(&mut self) {
         // After a panic, which has been told of where it happened, the next may do better.
-        if let Some(Ok(done)) = self.running.take().map(JoinHandle::join) {
+        if let Some(Ok(done)) = self.running.take().map(|running| running.thread.join()) {
             self.ended(done);
         }
     }

@@ -224,7 +224,8 @@ fn the_file_stays_in_proportion_under_churn() {
     assert_sound(&database);
 }
 
-/// Leaves that are changed, written and driven out again and again take two places in the file, and no more.
+/// Leaves that are changed, written and driven out again and again take two places in the file, and a third for as long as
+/// somebody may be on the way to what was there before.
 #[test]
 fn leaves_that_are_written_early_give_their_places_back() {
     let _turn = alone();
@@ -246,7 +247,7 @@ fn leaves_that_are_written_early_give_their_places_back() {
         assert!(figure(&database, "memory_used") < 300_000, "changed leaves stay");
         if round % 20 == 19 {
             assert_eq!(figure(&database, "checkpoints"), checkpoints + round / 20, "somebody else made one");
-            assert_close(&database, 2.4, &format!("round {round}"));
+            assert_close(&database, 3.2, &format!("round {round}"));
             database.checkpoint().expect("a checkpoint");
         }
     }
