@@ -2,6 +2,8 @@
 
 One thread puts, reads and writes batches without a pause; another makes one checkpoint after the other. In turn the
 same work runs without checkpoints, and a loop that touches no database tells what the machine alone does to a thread.
+
+With `--load` it loads more than `memory_bytes` holds instead, in the order of the keys and in random order.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import argparse
 import json
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -25,6 +28,7 @@ import lyredb
 
 from . import machine
 from .data import Data
+from .load_stalls import ORDERS
 
 PERCENTILES = (50, 99, 99.9, 99.99, 100)
 BATCH = 100
@@ -122,6 +126,33 @@ def show(found: dict[str, Any], console: Console) -> None:
     console.print(f"{found['checkpoints']} checkpoints")
 
 
+def load(arguments: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
+    """Each order in a process of its own, whose memory is that of this load alone."""
+    found: list[dict[str, Any]] = []
+    for order in ORDERS:
+        console.print(f"{arguments.gb:g} GB, {order} order", style="dim")
+        command = [sys.executable, "-m", "benches.load_stalls", order, "--gb", str(arguments.gb)]
+        command += ["--memory-bytes", str(arguments.memory_bytes), "--durability", arguments.durability]
+        command += ["--folder", arguments.folder] if arguments.folder else []
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found.append(json.loads(done.stdout))
+    return found
+
+
+def show_loads(found: list[dict[str, Any]], console: Console) -> None:
+    table = Table("", *(f"{one['order']} order" for one in found))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("puts a second", *(f"{one['puts a second']:,.0f}" for one in found))
+    for name in found[0]["milliseconds"]:
+        table.add_row(f"ms of a put, {name}", *(f"{one['milliseconds'][name]:,.3f}" for one in found))
+    for name in ("memory used at most", "resident at most", "resident before", "page file", "log", "written"):
+        table.add_row(f"{name}, MB", *(f"{one[name] / 1e6:,.0f}" for one in found))
+    for name in ("over 50 ms", "checkpoints"):
+        table.add_row(name, *(f"{one[name]:,}" for one in found))
+    console.print(table)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benches.stalls", description=__doc__)
     parser.add_argument("--records", type=int, default=500_000, help="of 16 + 100 bytes (default: %(default)s)")
@@ -131,8 +162,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=2013)
     parser.add_argument("--folder", help="where the database goes (default: the system's temporary folder)")
     parser.add_argument("--json", action="store_true", help="figures for a program")
+    parser.add_argument("--load", action="store_true", help="load more than memory holds")
+    parser.add_argument("--gb", type=float, default=1, help="of records of 16 + 100 bytes to load (default: %(default)s)")
+    parser.add_argument("--memory-bytes", type=int, default=200_000_000, help="when loading (default: %(default)s)")
     arguments = parser.parse_args()
     console = Console(stderr=True)
+    if arguments.load:
+        loads = load(arguments, console)
+        if arguments.json:
+            json.dump(loads, sys.stdout, indent=2)
+        else:
+            show_loads(loads, Console())
+        return 0
     found = measure(arguments, console)
     if arguments.json:
         json.dump(found, sys.stdout, indent=2)

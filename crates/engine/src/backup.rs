@@ -20,7 +20,8 @@ pub fn backup(core: &Core, destination: &Path, progress: Progress<'_>) -> Result
     backup_on(core, &(Arc::new(disk) as Arc<dyn Disk>), progress)
 }
 
-/// Checkpoints and copies the page file, which only checkpoints write; the copy starts with an empty log.
+/// Checkpoints and copies the page file, in which nothing that the superblock leads to changes before the next checkpoint; the
+/// copy starts with an empty log.
 pub fn backup_on(core: &Core, target: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<()> {
     let there = target.list().map_err(Error::io("list", target.root()))?;
     if let Some(name) = there.first() {

@@ -9,13 +9,13 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
 use crate::catalogue::{Catalogue, Root};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::histogram::Histogram;
+use crate::leaf_pages::WrittenLeaf;
+use crate::mvcc::ActiveVersion;
 use crate::page_tree::{Entry, encode_inner};
 use crate::pagefile::{Codec, Extent, PageKind, Superblock};
 use crate::pause::{Point, point};
@@ -23,7 +23,7 @@ use crate::sync::Ordering;
 use crate::sync::checked::AtomicU64;
 use crate::sync::epoch::{self, Guard};
 use crate::tree::{
-    BLOB, Blob, Bottom, DIRTY, EXPIRING, Found, LEAST_SHARE, PageRef, RETIRED, Record, encode_leaf, gather, view,
+    BLOB, Blob, Bottom, DIRTY, EARLY, EXPIRING, Found, LEAST_SHARE, PageRef, Passage, RETIRED, Record, gather, view,
 };
 
 /// Pages under an inner page on disk at most.
@@ -36,8 +36,6 @@ pub struct CheckpointState {
     pub version: u64,
     /// Extents of the catalogue and of the inner pages above the lowest.
     pub structure: Vec<u64>,
-    /// The family and the long values of each written leaf that has some, by the leaf's extent.
-    pub blobs: FxHashMap<u64, (u32, Vec<u64>)>,
     /// To be given back at the end of the next checkpoint.
     pub doomed: Vec<u64>,
     pub dropped: Vec<Arc<FamilyCore>>,
@@ -59,6 +57,8 @@ pub struct Checkpointed {
 /// One checkpoint on its way.
 struct Run<'a> {
     core: &'a Core,
+    /// Keeps what the walk has still to write.
+    snapshot: Arc<ActiveVersion>,
     version: u64,
     now: u64,
     /// Move what lies from this byte of the page file on, where there is room below.
@@ -70,7 +70,6 @@ struct Run<'a> {
     structure: Vec<u64>,
     /// Lowest keys of the family's leaves that hold too little.
     underfull: Vec<Vec<u8>>,
-    blobs: &'a mut FxHashMap<u64, (u32, Vec<u64>)>,
 }
 
 impl Core {
@@ -97,13 +96,13 @@ impl Core {
             let _catalogue = self.catalogue.lock();
             let (segment, last) = self.log.rotate()?;
             self.versions.wait_visible(last)?;
-            (segment, self.versions.register(), self.describe(), self.all_families())
+            (segment, Arc::new(self.versions.register()), self.describe(), self.all_families())
         };
         let version = active.version();
         point(Point::CheckpointStarted);
-        let mut blobs = take(&mut state.blobs);
         let mut run = Run {
             core: self,
+            snapshot: Arc::clone(&active),
             version,
             now: self.clock.now(),
             move_from,
@@ -111,11 +110,12 @@ impl Core {
             orphans: Vec::new(),
             structure: Vec::new(),
             underfull: Vec::new(),
-            blobs: &mut blobs,
         };
         let written = run.write(&state.dropped[state.dropped_doomed..], segment, catalogue, &families);
-        let Run { freed, orphans, structure, .. } = run;
-        state.blobs = blobs;
+        let Run { freed, orphans, structure, snapshot, .. } = run;
+        // Before the version is given up, by which those who ask for it are told apart.
+        families.iter().for_each(|family| family.tree.writer.lock().passage = None);
+        drop((active, snapshot));
         if let Err(error) = written {
             // The old superblock stays; whatever was written for the new one goes with the next attempt.
             state.doomed.extend(freed.into_iter().chain(orphans).chain(structure));
@@ -129,7 +129,6 @@ impl Core {
             family.tree.clear(&guard);
         }
         let freed: Vec<u64> = freed.into_iter().chain(state.structure.drain(..)).collect();
-        freed.iter().for_each(|extent| drop(state.blobs.remove(extent)));
         self.release_later(freed, &guard);
         state.structure = structure;
         state.doomed = orphans;
@@ -141,20 +140,6 @@ impl Core {
         guard.flush();
         drop(guard);
         self.pages.shrink().map(drop)
-    }
-}
-
-impl Core {
-    /// Gives extents back once no reader can be on its way to them.
-    fn release_later(&self, extents: Vec<u64>, guard: &Guard) {
-        let (pages, waiting) = (Arc::clone(&self.pages), Arc::clone(&self.releases));
-        waiting.fetch_add(1, Ordering::AcqRel);
-        guard.defer(move || {
-            let extents: Vec<Extent> = extents.into_iter().filter_map(Extent::from_bits).collect();
-            // A second release of an extent would let two pages share it; the page file then refuses all writes.
-            pages.release_or_poison(&extents);
-            waiting.fetch_sub(1, Ordering::AcqRel);
-        });
     }
 }
 
@@ -194,7 +179,10 @@ impl Run<'_> {
     /// All that a dropped family occupies in the last checkpoint's tree is free with this one.
     fn drop_family(&mut self, family: &FamilyCore) {
         let guard = epoch::pin();
-        let mut extents = take(&mut family.tree.writer.lock().retired);
+        let mut extents = {
+            let mut writer = family.tree.writer.lock();
+            [take(&mut writer.retired), take(&mut writer.unnamed)].concat()
+        };
         let mut from = Some(Vec::new());
         while let Some(key) = from {
             let bottom = family.tree.bottom(&key, &guard);
@@ -204,9 +192,7 @@ impl Run<'_> {
             }
             from = bottom.high;
         }
-        let mine = self.blobs.values().filter(|(id, _)| *id == family.id);
-        extents.extend(mine.flat_map(|(_, blobs)| blobs.iter().copied()));
-        self.blobs.retain(|_, (id, _)| *id != family.id);
+        extents.extend(self.core.leaf_blobs.take(family.id));
         extents.sort_unstable();
         extents.dedup();
         self.freed.extend(extents.into_iter().filter(|&extent| extent != 0));
@@ -215,19 +201,22 @@ impl Run<'_> {
     fn write_family(&mut self, family: &FamilyCore) -> Result<Root> {
         // Before the walk's first look at the root: what is retired later, the walk may still meet.
         self.freed.append(&mut family.tree.writer.lock().retired);
+        self.core.release_unnamed(family, &epoch::pin());
         let mut entries = Vec::new();
         let mut from = Some(Vec::new());
         while let Some(low) = from {
             let guard = epoch::pin();
-            let bottom = family.tree.bottom(&low, &guard);
+            let bottom = self.claim(family, &low, &guard);
             if bottom.inner.is_none() && entries.is_empty() {
                 let (leaf, _) = self.leaf(family, bottom.page, None, &guard)?;
                 let Entry { extent, records, expiring, blobs, .. } = leaf;
+                self.pass(family);
                 return Ok(Root { extent, level: 0, records, expiring, blobs });
             }
             entries.push(self.bottom(family, &bottom, low, &guard)?);
             from = bottom.high;
         }
+        self.pass(family);
         // Behind the walk, so that it meets none of the pages that this makes.
         for low in take(&mut self.underfull) {
             family.tree.merge_if_underfull(&mut family.tree.writer.lock(), &low, &epoch::pin());
@@ -245,6 +234,29 @@ impl Run<'_> {
         }
         let root = &entries[0];
         Ok(Root { extent: root.extent, level, records: root.records, expiring: false, blobs: Vec::new() })
+    }
+
+    /// The lowest inner page that holds `low`. From now on nobody else changes where its leaves are on disk, until the walk
+    /// has passed them; and where those are that were written early, the new tree will say.
+    fn claim<'g>(&self, family: &FamilyCore, low: &[u8], guard: &'g Guard) -> Bottom<'g> {
+        let mut writer = family.tree.writer.lock();
+        let bottom = family.tree.bottom(low, guard);
+        writer.passage = Some(Passage::at(&self.snapshot, low, bottom.high.as_deref()));
+        for page in bottom.pages().filter(|page| page.is(EARLY)) {
+            page.clear(EARLY);
+            if bottom.inner.is_some() {
+                // Should this checkpoint fail, the next still has to write where the leaves are now.
+                bottom.page.set(DIRTY);
+            }
+        }
+        bottom
+    }
+
+    /// The walk of the family is over.
+    fn pass(&self, family: &FamilyCore) {
+        if let Some(passage) = &mut family.tree.writer.lock().passage {
+            passage.finish();
+        }
     }
 
     fn inner(&self, level: u32, children: &[Entry]) -> Result<Entry> {
@@ -346,32 +358,20 @@ impl Run<'_> {
         let mut gathered = gather(leaf, length, &[], &mut scratch);
         let newest = gathered.records.iter().map(|record| record.version).max().unwrap_or(0);
         view(&mut gathered.records, self.version, self.now);
-        let prefix = gathered.prefix;
         if let Some(cut) = cut {
+            let prefix = gathered.prefix;
             let whole = |record: &Record<'_>| [prefix, record.key].concat();
             gathered.records.retain(|record| whole(record).as_slice() >= cut);
         }
-        let records = &gathered.records;
-        let mut places = Vec::new();
-        if self.move_from.is_some() && records.iter().any(|record| record.flags & BLOB != 0) {
+        if self.move_from.is_some() && gathered.records.iter().any(|record| record.flags & BLOB != 0) {
             // Should this checkpoint fail, the next has to write where the long values have moved to.
             let _writer = family.tree.writer.lock();
             page.set(DIRTY);
         }
-        for record in records.iter().filter(|record| record.flags & BLOB != 0) {
-            let blob = record.blob().expect("the flag says so");
-            places.push((self.blob(family, blob, guard)?, blob.len()));
-        }
-        let mut payload = Vec::new();
-        let mut next = places.iter().copied();
-        encode_leaf(prefix, records, |_| next.next().expect("one for each blob"), &mut payload);
-        let extent = self.core.pages.write_page(PageKind::Leaf, family.settings.codec(), &payload)?.to_bits();
-        let blobs: Vec<u64> = places.iter().map(|&(extent, _)| extent).collect();
-        if !blobs.is_empty() {
-            self.blobs.insert(extent, (family.id, blobs.clone()));
-        }
-        let expiring = records.iter().any(|record| record.expiry != 0);
-        let entry = Entry { low: Vec::new(), extent, records: records.len() as u64, expiring, blobs };
+        let core = self.core;
+        let WrittenLeaf { extent, records, expiring, blobs } =
+            core.write_leaf(family, &gathered, |blob| self.blob(family, blob, guard))?;
+        let entry = Entry { low: Vec::new(), extent, records: records.into(), expiring, blobs };
         point(Point::CheckpointLeafWritten);
         let mut writer = family.tree.writer.lock();
         point(Point::CheckpointLeafLocked);
@@ -385,7 +385,7 @@ impl Run<'_> {
         self.freed.extend(Some(old).filter(|&old| old != 0));
         let untouched = page.address() == Some(leaf.address()) && leaf.delta_len() == length;
         if untouched && newest <= self.version {
-            page.set_records(records.len() as u32);
+            page.set_records(records);
             if expiring {
                 page.set(EXPIRING)
             } else {
@@ -402,7 +402,7 @@ impl Run<'_> {
     /// A leaf that is on disk as it is: stays, or moves as it is. `None`: it has to be written.
     fn clean_leaf(&mut self, family: &FamilyCore, page: &PageRef, guard: &Guard) -> Result<Option<(Entry, bool)>> {
         let extent = page.extent();
-        let blobs = self.blobs.get(&extent).map_or_else(Vec::new, |(_, blobs)| blobs.clone());
+        let blobs = self.core.leaf_blobs.of(extent);
         if blobs.iter().any(|&blob| self.is_to_move(blob)) {
             return Ok(None);
         }
@@ -424,9 +424,7 @@ impl Run<'_> {
         }
         family.tree.set_extent(page, moved, guard);
         self.freed.push(extent);
-        if !blobs.is_empty() {
-            self.blobs.insert(moved, (family.id, blobs.clone()));
-        }
+        self.core.leaf_blobs.note(moved, family.id, &blobs);
         Ok(Some((entry(moved), true)))
     }
 
@@ -437,29 +435,20 @@ impl Run<'_> {
 
     /// The place of a long value, which it gets if it has none, or changes if it is to move.
     fn blob(&mut self, family: &FamilyCore, blob: &Blob, guard: &Guard) -> Result<u64> {
-        if let Some(extent) = blob.extent() {
-            if self.is_to_move(extent)
-                && let Some(moved) = self.relocate(extent)?
-            {
-                let ours = blob.move_extent(extent, moved);
-                // Dropped meanwhile, the old extent is on its way to be freed already.
-                if ours {
-                    self.freed.push(extent)
-                } else {
-                    self.orphans.push(moved)
-                }
-                return Ok(moved);
+        if let Some(extent) = blob.extent().filter(|&extent| self.is_to_move(extent))
+            && let Some(moved) = self.relocate(extent)?
+        {
+            let ours = blob.move_extent(extent, moved);
+            // Dropped meanwhile, the old extent is on its way to be freed already.
+            if ours {
+                self.freed.push(extent)
+            } else {
+                self.orphans.push(moved)
             }
-            return Ok(extent);
+            return Ok(moved);
         }
-        let codec = family.settings.codec();
-        let extent = family
-            .tree
-            .read_blob(blob, guard, |value| self.core.pages.write_page(PageKind::Blob, codec, value))??
-            .to_bits();
-        if !blob.set_extent(extent) {
-            self.orphans.push(extent);
-        }
+        let (extent, orphan) = self.core.write_blob(family, blob, guard)?;
+        self.orphans.extend(orphan);
         Ok(extent)
     }
 }

@@ -108,7 +108,7 @@ impl Core {
         wait: bool,
     ) -> Result<Outcome> {
         self.writable()?;
-        if !wait && self.durability == Durability::Sync || !self.relieve_memory(wait)? {
+        if !wait && self.durability == Durability::Sync || !self.relieve_memory(wait, 1)? {
             return Ok(Outcome::WouldWait);
         }
         let tree = &family.tree;
@@ -180,7 +180,7 @@ impl Core {
         }
         let start = |family: &Arc<FamilyCore>| family.counters.row().start(Measure::Batch, 1);
         let started: SmallVec<[_; 2]> = batch.families.iter().map(start).collect();
-        self.relieve_memory(true)?;
+        self.relieve_memory(true, batch.entries.len())?;
         let mut families: Vec<Arc<FamilyCore>> = batch.families.clone();
         if let Some(check) = check {
             families.extend(check.keys.iter().map(|(family, _)| Arc::clone(family)));

@@ -14,6 +14,7 @@ use crate::disk::{Disk, LockGuard};
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::host::Host;
+use crate::leaf_pages::LeafBlobs;
 use crate::log::Log;
 use crate::maintenance::Maintenance;
 use crate::memory::Memory;
@@ -46,6 +47,7 @@ pub struct Core {
     pub catalogue: Mutex<()>,
     pub checkpoint: Mutex<CheckpointState>,
     pub checkpointed: Checkpointed,
+    pub leaf_blobs: LeafBlobs,
     pub maintenance: Maintenance,
     pub tiers: Tiers,
     /// Extents' ways back to the page file that still wait for readers.

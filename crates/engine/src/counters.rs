@@ -52,6 +52,8 @@ named! { Count:
     /// Long values read from disk.
     LongValueLoads => "long_value_loads",
     Evictions => "evictions",
+    /// Changed leaves that were written before a checkpoint came by, to make room in memory.
+    EarlyWrites => "early_writes",
     Conflicts => "conflicts",
 }
 

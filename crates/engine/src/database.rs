@@ -295,6 +295,13 @@ impl Database {
         backup::backup_on(&self.core, &target, progress)
     }
 
+    /// Drops leaves from memory, changed ones once they are written, until no more than `bytes` are in use or nothing more can
+    /// be dropped: what the maintenance thread does above `memory_bytes`, at a moment of the caller's choice.
+    pub fn drive_out(&self, bytes: u64) -> Result<()> {
+        self.core.open_check()?;
+        self.core.drive_out(bytes)
+    }
+
     pub fn check(&self, progress: Progress<'_>) -> Result<CheckReport> {
         self.core.check(progress)
     }

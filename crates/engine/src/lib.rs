@@ -15,13 +15,16 @@ mod cursor;
 mod curve;
 mod database;
 pub mod disk;
+mod early;
 mod error;
+mod evict;
 mod family;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod histogram;
 mod host;
+mod leaf_pages;
 mod log;
 mod maintenance;
 mod memory;

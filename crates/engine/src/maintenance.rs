@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Warning;
 use crate::space::Tidying;
 use crate::sync::thread::{self, JoinHandle};
@@ -73,17 +73,72 @@ fn run(weak: &Weak<Core>) {
     let mut pause = EVERY;
     let mut tidying = Tidying::default();
     let mut watch = Watch::default();
+    let mut checkpointer = Checkpointer::default();
     loop {
         let Some(core) = weak.upgrade() else { return };
         core.memory.keep();
         core.memory.answer();
-        let done = core.maintain(&mut tidying);
+        checkpointer.step(&core);
+        let done = core.maintain(&mut tidying, checkpointer.running.is_some());
         watch.look(&core);
         pause = if done.is_ok() { EVERY } else { AFTER_FAILURE.max(pause) };
-        core.note_failure(done.err().map(|error| error.to_string()));
+        core.note_failure(done.err().map(|error| error.to_string()).or_else(|| checkpointer.failure.clone()));
         if !core.maintenance.pause(pause) {
+            checkpointer.end();
             return;
         }
+    }
+}
+
+/// Makes the checkpoints that keep the log short, in a thread of their own: room in memory is made meanwhile.
+#[derive(Default)]
+struct Checkpointer {
+    running: Option<Running>,
+    /// What the last one failed at.
+    failure: Option<String>,
+    not_before: Option<Instant>,
+}
+
+struct Running {
+    thread: JoinHandle<Result<()>>,
+    /// Gone when the thread is at its end, however it ends.
+    sign: Weak<()>,
+}
+
+impl Checkpointer {
+    fn step(&mut self, core: &Arc<Core>) {
+        if self.running.as_ref().is_some_and(|running| running.sign.strong_count() == 0) {
+            self.end();
+        }
+        let segment = core.checkpointed.segment.load(Ordering::Relaxed);
+        let is_due = !core.read_only && core.log.bytes_since(segment) >= core.settings.checkpoint_log_bytes();
+        if !is_due {
+            self.failure = None;
+        } else if self.running.is_none() && self.not_before.is_none_or(|time| Instant::now() >= time) {
+            let (core_of_thread, alive) = (Arc::clone(core), Arc::new(()));
+            let sign = Arc::downgrade(&alive);
+            let checkpoint = move || {
+                let _alive = alive;
+                core_of_thread.checkpoint(None)
+            };
+            match thread::Builder::new().name("lyredb-checkpoint".into()).spawn(checkpoint) {
+                Ok(thread) => self.running = Some(Running { thread, sign }),
+                Err(error) => self.ended(Err(Error::io("start a thread for", &core.path)(error))),
+            }
+        }
+    }
+
+    /// Waits for the one that is on its way.
+    fn end(&mut self) {
+        // After a panic, which has been told of where it happened, the next may do better.
+        if let Some(Ok(done)) = self.running.take().map(|running| running.thread.join()) {
+            self.ended(done);
+        }
+    }
+
+    fn ended(&mut self, done: Result<()>) {
+        self.not_before = done.is_err().then(|| Instant::now() + AFTER_FAILURE);
+        self.failure = done.err().map(|error| error.to_string());
     }
 }
 
@@ -128,7 +183,7 @@ impl Core {
         }
     }
 
-    fn maintain(&self, tidying: &mut Tidying) -> Result<()> {
+    fn maintain(&self, tidying: &mut Tidying, is_checkpointing: bool) -> Result<()> {
         self.versions.release_overdue(Instant::now());
         // Frees what was retired by threads that have gone quiet since; each time only some of it.
         (0..RECLAIM_STEPS).for_each(|_| epoch::pin().flush());
@@ -138,12 +193,8 @@ impl Core {
         if self.memory.excess() > 0 {
             self.evict()?;
         }
-        if self.read_only {
+        if self.read_only || is_checkpointing {
             return Ok(());
-        }
-        let segment = self.checkpointed.segment.load(Ordering::Relaxed);
-        if self.log.bytes_since(segment) >= self.settings.checkpoint_log_bytes() {
-            self.checkpoint(None)?;
         }
         tidying.step(self)
     }

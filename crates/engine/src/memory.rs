@@ -158,7 +158,7 @@ impl Memory {
     #[inline]
     pub fn is_pressing(&self) -> bool {
         let (budget, used) = (self.budget(), self.used());
-        used > budget + budget / 4 + (4 << 20) && used >= self.pressing_from.load(Ordering::Relaxed)
+        used > budget + budget / 32 + (2 << 20) && used >= self.pressing_from.load(Ordering::Relaxed)
     }
 
     /// Making room is in vain as long as less than `bytes` is used; 0: it is not.

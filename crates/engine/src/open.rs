@@ -17,6 +17,7 @@ use crate::database::{DEFAULT_FAMILY, Options};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
+use crate::leaf_pages::LeafBlobs;
 use crate::log::{self, Log, LogOptions};
 use crate::maintenance::Maintenance;
 use crate::memory::Memory;
@@ -99,6 +100,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         dropped: Vec::new(),
         next_id: catalogue.next_id,
         state: CheckpointState { version: superblock.version, ..CheckpointState::default() },
+        leaf_blobs: LeafBlobs::default(),
         path: &path,
     };
     opening.families_of(&catalogue, &pages, &superblock)?;
@@ -115,7 +117,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         versions.set_visible(version);
         Ok(())
     })?;
-    let Opening { families, dropped, next_id, mut state, .. } = opening;
+    let Opening { families, dropped, next_id, mut state, leaf_blobs, .. } = opening;
     state.dropped = dropped;
     let mut by_name = BTreeMap::new();
     for family in families.into_values() {
@@ -138,6 +140,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         next_id: AtomicU64::new(next_id.into()),
         catalogue: Mutex::new(()),
         checkpoint: Mutex::new(state),
+        leaf_blobs,
         checkpointed: Checkpointed { segment: AtomicU64::new(superblock.log_segment), ..Checkpointed::default() },
         maintenance: Maintenance::default(),
         tiers: Tiers::default(),
@@ -221,6 +224,7 @@ struct Opening<'a> {
     dropped: Vec<Arc<FamilyCore>>,
     next_id: u32,
     state: CheckpointState,
+    leaf_blobs: LeafBlobs,
     path: &'a PathBuf,
 }
 
@@ -237,8 +241,7 @@ impl Opening<'_> {
                     let mut opened = page_tree::open(pages, self.path, root, self.maker.memory)
                         .map_err(|error| of_family(error, &entry.name))?;
                     self.state.structure.append(&mut opened.structure);
-                    let blobs = opened.blobs.drain(..).map(|(leaf, blobs)| (leaf, (entry.id, blobs)));
-                    self.state.blobs.extend(blobs);
+                    opened.blobs.iter().for_each(|(leaf, blobs)| self.leaf_blobs.note(*leaf, entry.id, blobs));
                     Some(opened)
                 }
                 None => None,

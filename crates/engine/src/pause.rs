@@ -40,6 +40,8 @@ points! {
     CheckpointPagesWritten,
     CheckpointCommitted,
     CheckpointDone,
+    EarlyLeafWritten,
+    EarlyLeafLocked,
     EvictionLocked,
     LeafEvicted,
     CatalogueLocked,

@@ -26,7 +26,8 @@ enum Step {
     DropSnapshot(u8),
     Checkpoint,
     Compact,
-    Evict,
+    /// Leaves from memory until so many times 8 KiB are left.
+    DriveOut(u8),
     Reopen,
     Crash,
 }
@@ -44,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<u8>().prop_map(Step::DropSnapshot),
         2 => Just(Step::Checkpoint),
         1 => Just(Step::Compact),
-        1 => Just(Step::Evict),
+        4 => (0u8..4).prop_map(Step::DriveOut),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
     ]
@@ -187,10 +188,7 @@ fn play(steps: Vec<Step>) {
             Step::DropSnapshot(_) => {}
             Step::Checkpoint => database.checkpoint().expect("a checkpoint"),
             Step::Compact => database.compact(&mut |_, _| true).expect("a compaction"),
-            Step::Evict => {
-                let bytes = |bytes| vec![("memory_bytes".to_string(), Value::Integer(bytes))];
-                database.configure(None, &bytes(1 << 20)).expect("a setting");
-            }
+            Step::DriveOut(pages) => database.drive_out(u64::from(pages) << 13).expect("it drives out"),
             Step::Reopen => {
                 snapshots.clear();
                 database.close().expect("closes");

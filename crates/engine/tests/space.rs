@@ -224,6 +224,38 @@ fn the_file_stays_in_proportion_under_churn() {
     assert_sound(&database);
 }
 
+/// Leaves that are changed, written and driven out again and again take two places in the file, and a third for as long as
+/// somebody may be on the way to what was there before.
+#[test]
+fn leaves_that_are_written_early_give_their_places_back() {
+    let _turn = alone();
+    let database = open(&MemoryDisk::new(), &plain());
+    let family = database.default_family();
+    let mut random = Random(9);
+    let mut put = |times: u64| {
+        for _ in 0..times {
+            let value = noise(&mut random, 120);
+            family.put(&random.below(10_000).to_be_bytes(), &value, None).expect("a put");
+        }
+    };
+    put(30_000);
+    database.checkpoint().expect("a checkpoint");
+    let checkpoints = figure(&database, "checkpoints");
+    for round in 0..scaled(100) {
+        put(500);
+        database.drive_out(0).expect("it drives out");
+        assert!(figure(&database, "memory_used") < 300_000, "changed leaves stay");
+        if round % 20 == 19 {
+            assert_eq!(figure(&database, "checkpoints"), checkpoints + round / 20, "somebody else made one");
+            assert_close(&database, 3.2, &format!("round {round}"));
+            database.checkpoint().expect("a checkpoint");
+        }
+    }
+    database.compact(&mut |_, _| true).expect("a compaction");
+    assert_close(&database, 1.3, "compacted");
+    assert_sound(&database);
+}
+
 #[test]
 fn maintenance_keeps_log_and_file_short_by_itself() {
     let _turn = alone();

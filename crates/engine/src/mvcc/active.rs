@@ -174,4 +174,11 @@ impl Versions {
         active.dedup();
         active
     }
+
+    /// The oldest version that a reader may stand at, but for `own`, whose holder reads no more where this is asked.
+    pub fn oldest_beside(&self, own: &ActiveVersion) -> u64 {
+        let visible = self.visible_in_order();
+        let others = self.table().registered().filter(|(_, slot)| !ptr::eq(*slot, own.slot));
+        others.map(|(version, _)| version).fold(visible, u64::min)
+    }
 }

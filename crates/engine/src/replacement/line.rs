@@ -118,6 +118,10 @@ impl<T: Copy> Line<T> {
         self.lists.resize(slot, bytes);
     }
 
+    pub fn is_chosen(&self, slot: Slot) -> bool {
+        self.lists.node(slot).place() == Place::Chosen
+    }
+
     pub fn put_back(&mut self, slot: Slot) {
         let node = self.lists.node_mut(slot);
         assert_eq!(node.place(), Place::Chosen, "slot {slot} was not chosen");

@@ -135,6 +135,11 @@ impl<T: Copy> Queues<T> {
         self.line.resize(slot, bytes);
     }
 
+    /// Whether the entry is a victim that was not forgotten or put back yet.
+    pub fn is_chosen(&self, slot: Slot) -> bool {
+        self.line.is_chosen(slot)
+    }
+
     /// A victim that could not go stays, as one of the last to be chosen.
     pub fn put_back(&mut self, slot: Slot) {
         self.line.put_back(slot);

@@ -133,6 +133,55 @@ fn leaves_that_are_driven_out_come_back_as_they_were() {
 }
 
 #[test]
+fn changed_leaves_that_are_driven_out_come_back_as_they_were() {
+    explore_changes(4_000, |database| {
+        for _ in 0..2 {
+            core(database).drive_out(0).expect("the disk has no faults");
+        }
+    });
+}
+
+/// What is written early has its place in the tree that a checkpoint makes at the same time, or the next.
+#[test]
+fn leaves_are_written_early_beside_a_checkpoint() {
+    explore(8_000, || {
+        let (database, disk) = filled();
+        let family = database.default_family();
+        thread::scope(|scope| {
+            let (database, family) = (&database, &family);
+            scope.spawn(move || change(database, family));
+            scope.spawn(move || read_state(database, family));
+            scope.spawn(move || database.checkpoint().expect("the disk has no faults"));
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    core(database).drive_out(0).expect("the disk has no faults");
+                }
+            });
+        });
+        // As a power cut leaves it.
+        let killed = open(&disk.image(), Durability::Sync);
+        is_whole(&killed);
+        is_whole(&database);
+        core(&database).drive_out(0).expect("the disk has no faults");
+        database.checkpoint().expect("the disk has no faults");
+        is_whole(&database);
+        drop(family);
+        database.close().expect("the disk has no faults");
+        is_whole(&open(&disk, Durability::Sync));
+    });
+}
+
+#[test]
+fn compaction_moves_leaves_that_are_written_early() {
+    explore_changes(4_000, |database| {
+        thread::scope(|scope| {
+            scope.spawn(move || core(database).checkpoint(Some(10 << 10)).expect("the disk has no faults"));
+            scope.spawn(move || core(database).drive_out(0).expect("the disk has no faults"));
+        });
+    });
+}
+
+#[test]
 fn compaction_moves_pages_under_their_readers() {
     explore_changes(4_000, |database| {
         let core = core(database);

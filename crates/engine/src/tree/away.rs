@@ -10,8 +10,8 @@ use super::load::encode_leaf;
 use super::page::{Away, Contents, DIRTY, Form, Found, PageRef, RETIRED};
 use super::payload::{Payload, Searched, fingerprints, search};
 use super::read::Lookup;
-use super::remains::Remains;
 use super::record::{BLOB, Record};
+use super::remains::Remains;
 use super::stored::Stored;
 use crate::counters::Count;
 use crate::error::{Error, Result};
@@ -251,16 +251,15 @@ impl Tree {
         old
     }
 
-    /// Forgets what memory has of a leaf without an image.
-    pub fn forget(&self, page: &PageRef, guard: &Guard) {
-        if let Found::Cold(away) = page.leaf(guard)
-            && !matches!(away.remains(), Remains::Nothing)
-            && page.forget(away)
-        {
+    /// Forgets what memory has of a leaf without an image. False: it has an image.
+    pub fn forget(&self, page: &PageRef, guard: &Guard) -> bool {
+        let Found::Cold(away) = page.leaf(guard) else { return false };
+        if !matches!(away.remains(), Remains::Nothing) && page.forget(away) {
             // SAFETY: the page no longer names it.
             unsafe { retire(away.contents(), 0, &self.around.memory, guard) };
         }
         self.note(page, guard);
+        true
     }
 }
 

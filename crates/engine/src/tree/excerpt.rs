@@ -11,8 +11,8 @@ use std::mem::size_of;
 use std::{ptr, slice};
 
 use super::fingerprint;
-use super::remains::{ALIGNMENT, Kind, Start};
 use super::record::Record;
+use super::remains::{ALIGNMENT, Kind, Start};
 use crate::sync::reach::{alloc, dealloc};
 
 /// A leaf of more keys gets no filter.

@@ -28,6 +28,9 @@ pub const DIRTY: u32 = 1;
 pub const RETIRED: u32 = 2;
 /// Some record has an expiry, so that counting a cold page takes looking at it.
 pub const EXPIRING: u32 = 4;
+/// A leaf that was written outside of a checkpoint, and that no checkpoint's walk has met since: no page on disk names its
+/// extent, and none will until a walk claims it under the family's lock.
+pub const EARLY: u32 = 8;
 
 /// `meta`: flags, the level (0 for a leaf), records when the page was last written, so that a cold page can be counted,
 /// and the page's place in the queues of `tiers`.
@@ -65,9 +68,7 @@ impl<'g> Away<'g> {
     #[inline(always)]
     pub fn remains(self) -> Remains<'g> {
         // SAFETY: the word was the page's when the caller was pinned, so what it leads to lives for 'g.
-        unsafe {
-            if self.word & COLD == 0 { Remains::from_address(self.word & !MARKS) } else { Remains::Nothing }
-        }
+        unsafe { if self.word & COLD == 0 { Remains::from_address(self.word & !MARKS) } else { Remains::Nothing } }
     }
 
     /// Bits of the extent to load the page from. It holds the page for as long as the caller is pinned, even if it is given
@@ -97,7 +98,7 @@ pub struct Contents(u64);
 
 impl Contents {
     /// Of the image.
-    #[cfg(any(feature = "shuttle", feature = "loom"))]
+    #[cfg(all(test, any(feature = "shuttle", feature = "loom")))]
     pub fn address(self) -> u64 {
         assert!(self.0 & (COLD | REMAINS) == 0);
         self.0 & !MARKS

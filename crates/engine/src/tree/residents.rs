@@ -9,7 +9,7 @@ use crate::sync::Mutex;
 use crate::sync::epoch::Guard;
 
 /// The parts of memory that leaves take, each with a queue of its own.
-const QUEUED: [Part; 3] = [Part::Leaves, Part::Stored, Part::Excerpts];
+pub const QUEUED: [Part; 3] = [Part::Leaves, Part::Stored, Part::Excerpts];
 /// A page's place: a slot and, in the upper bits, one more than the queue's number.
 const SLOT_BITS: u32 = 30;
 
@@ -35,6 +35,13 @@ fn taken_apart(place: u32) -> Option<(usize, Slot)> {
     Some((queue as usize, place & ((1 << SLOT_BITS) - 1)))
 }
 
+/// Somebody else may have done so, or noted the page anew, since it was chosen.
+fn put_back(queue: &mut Queues<u32>, slot: Slot) {
+    if queue.is_chosen(slot) {
+        queue.put_back(slot);
+    }
+}
+
 impl Residents {
     pub fn new(policy: Policy) -> Residents {
         Residents { queues: Mutex::new(QUEUED.map(|_| Queues::new(policy, 0))) }
@@ -52,7 +59,8 @@ impl Residents {
         if let (Some((queue, bytes)), Some((same, slot))) = (wanted, before)
             && queue == same
         {
-            return queues[queue].resize(slot, bytes);
+            queues[queue].resize(slot, bytes);
+            return put_back(&mut queues[queue], slot);
         }
         if let Some((queue, slot)) = before {
             queues[queue].forget(slot);
@@ -95,7 +103,7 @@ impl Residents {
     pub fn put_back(&self, page: &PageRef) {
         let mut queues = self.queues.lock();
         if let Some((queue, slot)) = taken_apart(page.place()) {
-            queues[queue].put_back(slot);
+            put_back(&mut queues[queue], slot);
         }
     }
 

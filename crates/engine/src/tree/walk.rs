@@ -76,6 +76,11 @@ fn size_of_record(record: &Record<'_>) -> u64 {
 }
 
 impl<'g> Bottom<'g> {
+    pub fn pages(&self) -> impl Iterator<Item = &'g PageRef> {
+        let children = self.inner.into_iter().flat_map(|inner| (0..inner.count()).map(move |index| inner.child(index)));
+        self.inner.is_none().then_some(self.page).into_iter().chain(children)
+    }
+
     /// The leaves, each with the lowest key it may hold.
     pub fn leaves(&self) -> Vec<(Vec<u8>, &'g PageRef)> {
         match self.inner {

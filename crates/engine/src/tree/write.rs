@@ -17,7 +17,8 @@ use super::gather::{Gathered, Horizon, gather, prune};
 use super::inner::{Child, Inner, Separator, build as build_inner};
 use super::keys::{prefetch, separator};
 use super::leaf::{Leaf, OVERHEAD, build as build_leaf, cost, size as image_size};
-use super::page::{DIRTY, Found, PageRef, RETIRED};
+use super::page::{DIRTY, EARLY, Found, PageRef, RETIRED};
+use super::passage::Passage;
 use super::read::AsOf;
 use super::record::{BLOB, Record};
 use crate::error::Result;
@@ -40,6 +41,11 @@ pub struct Writer {
     /// Extents (bits) of pages and blobs that left the newest tree; given back after the checkpoint that no longer
     /// refers to them.
     pub retired: Vec<u64>,
+    /// Extents of leaves that were written early and have left the newest tree before any checkpoint met them: nothing on
+    /// disk names them, so they need not wait for one.
+    pub unnamed: Vec<u64>,
+    /// How far the checkpoint that is on its way has come in this family; `None` before it comes here, and without one.
+    pub passage: Option<Passage>,
     /// Images and pages given to the epoch since it was last asked to free some.
     unreclaimed: usize,
     pub consolidations: u64,
@@ -204,8 +210,12 @@ impl Tree {
     /// What stays of a leaf and the changes to it, the extents of dropped long values noted in `writer`. Whether there were
     /// any: the page on disk still names them, so it has to be written again before it may be read again.
     fn surviving(&self, writer: &mut Writer, gathered: &mut Gathered<'_>) -> bool {
+        self.surviving_for(&self.horizon(), writer, gathered)
+    }
+
+    fn surviving_for(&self, horizon: &Horizon, writer: &mut Writer, gathered: &mut Gathered<'_>) -> bool {
         let before = writer.retired.len();
-        prune(&mut gathered.records, &self.horizon(), |record| {
+        prune(&mut gathered.records, horizon, |record| {
             if record.flags & BLOB != 0 {
                 // SAFETY: the record is alive: its leaf is, or the change that brings it.
                 writer.retired.extend(unsafe { blob::from_value(record.value) }.drop_extent());
@@ -470,7 +480,7 @@ impl Tree {
     fn retire(&self, writer: &mut Writer, page: &PageRef, guard: &Guard) {
         page.set(RETIRED);
         point(Point::PageRetired);
-        writer.retired.extend(Some(page.extent()).filter(|&extent| extent != 0));
+        writer.give_up(page, page.extent());
         let level = page.level();
         if level == 0 {
             self.around.residents.forget(page);
@@ -523,13 +533,40 @@ impl Tree {
         changes: &[Record<'_>],
         guard: &Guard,
     ) {
+        self.consolidate_for(&self.horizon(), writer, page, leaf, changes, guard);
+    }
+
+    /// As `consolidate` without changes, of a leaf that has nothing newer than `oldest`, for which nobody reads below it.
+    pub fn settle(&self, writer: &mut Writer, page: &PageRef, leaf: Leaf<'_>, oldest: u64, guard: &Guard) {
+        let horizon = Horizon { active: vec![oldest], now: self.around.clock.now() };
+        self.consolidate_for(&horizon, writer, page, leaf, &[], guard);
+    }
+
+    fn consolidate_for(
+        &self,
+        horizon: &Horizon,
+        writer: &mut Writer,
+        page: &PageRef,
+        leaf: Leaf<'_>,
+        changes: &[Record<'_>],
+        guard: &Guard,
+    ) {
         writer.consolidations += 1;
         let mut scratch = Vec::new();
         let mut gathered = gather(leaf, leaf.delta_len(), changes, &mut scratch);
-        if self.surviving(writer, &mut gathered) {
+        if self.surviving_for(horizon, writer, &mut gathered) {
             page.set(DIRTY);
         }
         self.publish(page, &gathered, changes, guard);
+    }
+}
+
+impl Writer {
+    /// `extent` is no longer the page's, or the page no longer the tree's. Who may still be led there decides when it is
+    /// given back. Before the page's `EARLY` changes.
+    pub fn give_up(&mut self, page: &PageRef, extent: u64) {
+        let left = if page.is(EARLY) { &mut self.unnamed } else { &mut self.retired };
+        left.extend(Some(extent).filter(|&extent| extent != 0));
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Step {
     /// Steps that change records, each when so many of a checkpoint's points have gone by, or at its end.
     CheckpointAmid(Vec<(u64, Step)>),
     Compact,
+    /// Leaves from memory, changed ones too, until so many bytes are left.
+    DriveOut(u64),
     Backup,
     /// With these settings given beside the tiny ones.
     Reopen(Vec<(String, Value)>),
@@ -68,7 +70,7 @@ impl Step {
     pub fn makes_durable(&self, durability: Durability) -> bool {
         match self {
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Reopen(_) => true,
-            Step::Kill { .. } | Step::Pause | Step::Advance(_) => false,
+            Step::DriveOut(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => false,
             _ => durability == Durability::Sync,
         }
     }
@@ -85,7 +87,7 @@ impl Step {
             Step::Configure(family, _) | Step::Reset(family, _) => family.as_ref().is_none_or(there),
             Step::CheckpointAmid(steps) => steps.iter().all(|(_, step)| step.makes_sense(content)),
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup => true,
-            Step::Reopen(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => true,
+            Step::DriveOut(_) | Step::Reopen(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => true,
         }
     }
 
@@ -122,6 +124,7 @@ impl Step {
             Step::Sync
             | Step::Checkpoint
             | Step::Compact
+            | Step::DriveOut(_)
             | Step::Backup
             | Step::Kill { .. }
             | Step::Pause
@@ -192,6 +195,7 @@ impl Step {
                 checkpoint_amid(database, works.collect())
             }
             Step::Compact => database.compact(&mut |_, _| true),
+            Step::DriveOut(bytes) => database.drive_out(*bytes),
             Step::Backup => {
                 let copy = MemoryDisk::new();
                 database.backup_on(Arc::new(copy.clone()), &mut |_, _| true)?;

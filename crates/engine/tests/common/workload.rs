@@ -1,4 +1,4 @@
-//! The twelve kinds of work that the suites put a database through, and the steps they are made of.
+//! The thirteen kinds of work that the suites put a database through, and the steps they are made of.
 #![allow(dead_code, unused_imports)] // Each suite uses only some of it.
 
 mod content;
@@ -33,7 +33,7 @@ impl Workload {
     }
 }
 
-pub static WORKLOADS: [Workload; 12] = [
+pub static WORKLOADS: [Workload; 13] = [
     Workload {
         name: "single puts",
         steps: 100,
@@ -210,6 +210,31 @@ pub static WORKLOADS: [Workload; 12] = [
             ..NOTHING
         },
     },
+    Workload {
+        name: "more than memory",
+        steps: 60,
+        keys: 200,
+        mix: Mix {
+            puts: 25,
+            deletes: 8,
+            batches: 15,
+            transactions: 4,
+            ranges: 3,
+            families: 3,
+            families_first: 1,
+            drives_out: 40,
+            checkpoints: 4,
+            checkpoints_amid: 8,
+            compactions: 3,
+            backups: 1,
+            reopenings: 2,
+            kills: 4,
+            long_values: true,
+            expiring: true,
+            pauses: 2,
+            ..NOTHING
+        },
+    },
 ];
 
 /// How often each kind of step comes, of a hundred or so.
@@ -226,6 +251,8 @@ pub struct Mix {
     pub checkpoints: u64,
     pub checkpoints_amid: u64,
     pub compactions: u64,
+    /// Beside and amid checkpoints.
+    pub drives_out: u64,
     pub backups: u64,
     pub reopenings: u64,
     pub kills: u64,
@@ -248,6 +275,7 @@ const NOTHING: Mix = Mix {
     checkpoints: 0,
     checkpoints_amid: 0,
     compactions: 0,
+    drives_out: 0,
     backups: 0,
     reopenings: 0,
     kills: 0,
@@ -294,9 +322,20 @@ impl Maker<'_> {
     fn step(&mut self) -> Step {
         let Mix { puts, deletes, batches, transactions, ranges, .. } = *self.mix;
         let Mix { families, settings, syncs, checkpoints, checkpoints_amid, .. } = *self.mix;
-        let Mix { compactions, backups, reopenings, kills, pauses, .. } = *self.mix;
-        let others =
-            [families, settings, syncs, checkpoints, checkpoints_amid, compactions, backups, reopenings, kills, pauses];
+        let Mix { compactions, backups, reopenings, kills, pauses, drives_out, .. } = *self.mix;
+        let others = [
+            families,
+            settings,
+            syncs,
+            checkpoints,
+            checkpoints_amid,
+            compactions,
+            backups,
+            reopenings,
+            kills,
+            pauses,
+            drives_out,
+        ];
         let changes = puts + deletes + batches + transactions + ranges;
         let choice = self.random.below(changes + others.iter().sum::<u64>());
         if choice < changes {
@@ -309,7 +348,7 @@ impl Maker<'_> {
             3 => Step::Checkpoint,
             4 => {
                 let count = 1 + self.random.below(12);
-                Step::CheckpointAmid((0..count).map(|_| (self.random.below(6), self.change())).collect())
+                Step::CheckpointAmid((0..count).map(|_| (self.random.below(6), self.change_amid())).collect())
             }
             5 => Step::Compact,
             6 => Step::Backup,
@@ -318,8 +357,18 @@ impl Maker<'_> {
                 Step::Reopen(if gives { vec![self.value(false), self.value(true)] } else { Vec::new() })
             }
             8 => Step::Kill { points: self.random.below(12), forgets: self.random.one_in(2) },
-            _ => Step::Pause,
+            9 => Step::Pause,
+            _ => self.drive_out(),
         }
+    }
+
+    fn drive_out(&mut self) -> Step {
+        // Everything, or some of it.
+        Step::DriveOut(self.random.below(4) * (8 << 10))
+    }
+
+    fn change_amid(&mut self) -> Step {
+        if self.mix.drives_out > 0 && self.random.one_in(2) { self.drive_out() } else { self.change() }
     }
 
     /// Of records.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use lyredb_engine::disk::{Disk, MemoryDisk};
 use lyredb_engine::{Database, Durability, Error, Family, Options};
 
-use super::common::{self, Model, assert_sound, content, noise, setting};
+use super::common::{self, Model, assert_sound, content, figure, noise, setting};
 use super::workload::{START_MS, options};
 
 /// A file of somebody else's, which he can do without.
@@ -188,6 +188,45 @@ fn eviction_on_a_full_disk() {
     database.checkpoint().expect("there is room again");
     assert!(content(&database, &family) == expected);
     assert_sound(&database);
+}
+
+/// What cannot be written stays in memory and is read there; the database says why, and goes on when there is room.
+#[test]
+fn changed_leaves_stay_in_memory_while_the_disk_is_full() {
+    for durability in ALL {
+        let given = options(durability, &now());
+        let disk = MemoryDisk::new();
+        let database = common::open(&disk, &given);
+        let family = database.default_family();
+        let mut expected = Model::new();
+        let mut put = |number: u64| {
+            let (key, value) = (number.to_be_bytes().to_vec(), noise(300, number));
+            family.put(&key, &value, None).expect("a put");
+            expected.insert(key, value);
+        };
+        (0..300).for_each(&mut put);
+        database.checkpoint().expect("there is room");
+        (200..500).for_each(&mut put);
+        database.sync().expect("there is room");
+        disk.set_capacity(Some(disk.used_bytes()));
+        let before = figure(&database, "memory_used");
+        assert_full(&database.drive_out(0).expect_err("there is no room"));
+        let left = figure(&database, "memory_used");
+        assert!(left < before, "{durability:?}: what is clean goes all the same");
+        assert!(left > 200 * 300, "{durability:?}: only {left} bytes are in memory, of 300 records that are changed");
+        assert!(content(&database, &family) == expected, "{durability:?}: reading goes on");
+        assert_sound(&database);
+        disk.set_capacity(None);
+        database.drive_out(0).expect("there is room again");
+        assert!(figure(&database, "memory_used") < left / 8, "{durability:?}: it goes on");
+        assert!(content(&database, &family) == expected, "{durability:?}");
+        // Without a checkpoint: what was written early is free space to whoever comes after a power cut.
+        let killed = common::open(&disk.image(), &given);
+        assert!(content(&killed, &killed.default_family()) == expected, "{durability:?}: after a power cut");
+        assert_sound(&killed);
+        database.checkpoint().expect("there is room again");
+        assert_sound(&database);
+    }
 }
 
 /// Nothing is left of a backup that did not fit, and the database is none the worse for it.
