@@ -32,7 +32,7 @@ impl Core {
         let first = self.pages.usage().file_bytes;
         let mut before = first;
         let mut in_vain = 0;
-        while in_vain < 2 {
+        while in_vain < ATTEMPTS {
             let usage = self.pages.usage();
             let given_back = first.saturating_sub(usage.file_bytes);
             if !progress(given_back, usage.free_bytes + given_back) {
@@ -42,7 +42,11 @@ impl Core {
             if usage.file_bytes <= move_from + LEAST_GAIN_BYTES {
                 return Ok(());
             }
-            self.checkpoint(Some(move_from))?;
+            if in_vain > 0 && usage.free_bytes < usage.file_bytes / 4 {
+                return Ok(());
+            }
+            // Where no hole is large enough for what is at the end, all is moved forward, and holes come together.
+            self.checkpoint(Some(if in_vain == 0 { move_from } else { 0 }))?;
             // Some of what the moved pages occupied is given back by the checkpoint after only.
             self.give_back()?;
             let now = self.pages.usage().file_bytes;
