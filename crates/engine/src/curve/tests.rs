@@ -50,7 +50,7 @@ fn skewed(accesses: u64) -> impl Iterator<Item = u64> {
     (0..accesses).map(move |_| {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
         let random = state >> 33;
-        if random % 3 == 0 { random / 3 % 100_000 } else { random / 3 % 10_000 }
+        if random.is_multiple_of(3) { random / 3 % 100_000 } else { random / 3 % 10_000 }
     })
 }
 
