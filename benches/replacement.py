@@ -86,7 +86,7 @@ def table(cells: list[Cell]) -> str:
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)]]
     for cell in cells:
         ratios = [*cell.peers.values(), *(cell.ours[policy] for policy in OURS)]
-        cache = f"{cell.share:.0%}: {cell.size:,}"
+        cache = f"{100 * cell.share:g}%: {cell.size:,}"
         lines.append([cell.trace, cache, *(f"{100 * ratio:.2f}" for ratio in ratios), f"{100 * cell.lead:+.2f}"])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -102,9 +102,10 @@ def curve_table(curves: list[Curve]) -> str:
 def main(arguments: list[str] | None = None, say: Callable[[str], None] = print) -> int:
     parser = argparse.ArgumentParser(prog="python -m benches.replacement", description=__doc__)
     parser.add_argument("--traces", nargs="+", choices=traces.names(), default=traces.names())
+    parser.add_argument("--shares", nargs="+", type=float, default=traces.SHARES, help="room, by all keys")
     options = parser.parse_args(arguments)
     loaded = {name: traces.load(name) for name in options.traces}
-    cells = [measure(name, keys, share) for name, keys in loaded.items() for share in traces.SHARES]
+    cells = [measure(name, keys, share) for name, keys in loaded.items() for share in options.shares]
     say(table(cells))
     say("")
     say(curve_table([measure_curve(name, keys) for name, keys in loaded.items()]))

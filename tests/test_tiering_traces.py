@@ -11,7 +11,7 @@ import numpy as np
 import plain_caches
 import pytest
 
-from benches import traces
+from benches import replacement, traces
 from lyredb import tiering
 
 # The best hit ratio of LRU, ARC, SIEVE and S3-FIFO at 1 %, 5 % and 20 % of the keys, by libcachesim 0.3.5, as
@@ -128,3 +128,12 @@ def test_options_out_of_range_are_refused() -> None:
 def test_the_package_is_imported_when_it_is_asked_for() -> None:
     program = "import sys, lyredb; sys.exit(any(name.startswith(('lyredb.tiering', 'numpy')) for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_benchmark_tells_who_is_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    for peer_hits, status in ((0, 0), (505_500, 1)):
+        monkeypatch.setattr(replacement, "peer_hits", lambda name, keys, size, hits=peer_hits: hits)
+        assert replacement.main(["--traces", "loop"], say=lines.append) == status
+    assert "| loop | 1%: 10 | 0.00 | 0.00 | 0.00 | 0.00 | 0.00 | 0.00 | 0.89 | 0.89 | +0.89 |" in lines[0]
+    assert "| loop | 100% | 0.0000 | 0.0000 |" in lines[2]

@@ -4,7 +4,7 @@
 >>> trace = [key for _ in range(10) for key in range(100)]
 >>> curve = tiering.MissRatioCurve()
 >>> curve.access(trace)
->>> curve.miss_ratio(99), curve.miss_ratio(100)
+>>> curve.miss_ratio(99), round(curve.miss_ratio(100), 3)
 (1.0, 0.1)
 >>> tiering.simulate(trace, 50, "second_chance"), tiering.simulate(trace, 50) > 300
 (0, True)

@@ -13,7 +13,7 @@ mod tests;
 use distances::Distances;
 use recency::Recency;
 
-use crate::replacement::mix;
+use crate::replacement::hash;
 
 pub struct MissRatioCurve {
     /// Identities are followed if their hash is below it.
@@ -55,10 +55,10 @@ impl MissRatioCurve {
         self.accesses
     }
 
-    /// Whether `access` would follow it. One that would not may be told to `pass` instead, together with others.
+    /// Identities are followed if their `replacement::hash` is below this. Accesses to others may `pass`, many at once.
     #[inline]
-    pub fn follows(&self, identity: u64) -> bool {
-        mix(identity) < self.threshold
+    pub fn threshold(&self) -> u64 {
+        self.threshold
     }
 
     /// So many accesses to what is not followed.
@@ -69,7 +69,7 @@ impl MissRatioCurve {
     /// An access to what takes so many bytes. Logarithmic in the number of samples.
     pub fn access(&mut self, identity: u64, bytes: u32) {
         self.accesses += 1.0;
-        let hash = mix(identity);
+        let hash = hash(identity);
         if hash >= self.threshold {
             return;
         }

@@ -4,7 +4,7 @@
 //! ratio. Two rules differ in few accesses, so these alone are counted: what one of them would have had in memory and the
 //! other not.
 
-use super::mix;
+use super::hash;
 use super::rule::{FAVOURING_FREQUENCY, FAVOURING_LOOPS, FAVOURING_RECENCY, FAVOURING_USE, Rule};
 use super::simulation::Simulation;
 
@@ -44,8 +44,9 @@ impl Duel {
         RULES[self.best]
     }
 
-    pub fn samples(&self, identity: u64) -> bool {
-        mix(identity) & ((1 << self.halvings) - 1) == 0
+    /// Identities are simulated if their hash is below this.
+    pub fn threshold(&self) -> u64 {
+        u64::MAX >> self.halvings
     }
 
     /// The real cache has so many entries, and may have so many bytes.
@@ -62,7 +63,7 @@ impl Duel {
     }
 
     pub fn access(&mut self, identity: u64, bytes: u32) {
-        if !self.samples(identity) {
+        if hash(identity) >= self.threshold() {
             return;
         }
         let hits = self.simulations.each_mut().map(|simulation| simulation.access(identity, bytes));

@@ -44,7 +44,7 @@ impl Ghosts {
             return;
         }
         self.time = self.time.wrapping_add(1);
-        self.put(Ghost { hash: hash(identity), time: self.time });
+        self.put(Ghost { hash: fingerprint(identity), time: self.time });
     }
 
     fn put(&mut self, ghost: Ghost) {
@@ -61,15 +61,16 @@ impl Ghosts {
         if self.buckets.is_empty() {
             return None;
         }
-        let hash = hash(identity);
+        let hash = fingerprint(identity);
         let bucket = &mut self.buckets[bucket(hash, self.buckets.len())];
         let ghost = bucket.iter_mut().find(|ghost| ghost.hash == hash)?;
         Some(self.time.wrapping_sub(std::mem::take(ghost).time))
     }
 }
 
-fn hash(identity: u64) -> u32 {
-    ((super::mix(identity) >> 32) as u32).max(1)
+fn fingerprint(identity: u64) -> u32 {
+    // The lower half: of what is sampled, the upper one has few values.
+    (super::hash(identity) as u32).max(1)
 }
 
 fn bucket(hash: u32, buckets: usize) -> usize {

@@ -81,7 +81,7 @@ impl<T: Copy> Line<T> {
 
     /// With the lives that it starts with.
     fn place_of_new(&mut self, identity: u64) -> (Place, u8) {
-        let Rule::Filtered(filter) = self.rule else { return (Place::Main, 0) };
+        let Some(filter) = self.filter() else { return (Place::Main, 0) };
         if self.bytes() < self.capacity / 4 * 3 {
             self.filling = true;
         }
@@ -131,74 +131,93 @@ impl<T: Copy> Line<T> {
 
     pub fn victim(&mut self, used: &mut dyn FnMut(u64, Slot) -> u8) -> Option<Slot> {
         self.filling = false;
-        let filter = match self.rule {
+        self.reserve_ghosts();
+        self.fill_main();
+        for looks in 1.. {
+            let (place, slot) = self.next()?;
+            let uses = used(self.identity(slot), slot).min(MOST_LIVES);
+            if looks == MOST_LOOKS || !self.stays(place, slot, uses) {
+                self.choose(place, slot);
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    fn filter(&self) -> Option<Filter> {
+        match self.rule {
             Rule::Filtered(filter) => Some(filter),
             Rule::SecondChance | Rule::Sieve => None,
-        };
-        if let Some(filter) = filter {
-            let times = match filter.horizon {
-                Horizon::OfEntries(times) => times,
-                Horizon::OfStay(_) => MOST_GHOSTS,
-            };
-            self.ghosts.reserve((self.len() as f64 * times) as usize);
         }
-        let mut looks = 0;
-        let mut patient = || {
-            looks += 1;
-            looks < MOST_LOOKS
+    }
+
+    fn reserve_ghosts(&mut self) {
+        let times = match self.rule {
+            Rule::Filtered(Filter { horizon: Horizon::OfEntries(times), .. }) => times,
+            Rule::Filtered(_) => MOST_GHOSTS,
+            Rule::SecondChance | Rule::Sieve => return,
         };
-        while let Some(slot) = self.lists.oldest(Place::Probation) {
-            if !(used(self.identity(slot), slot) > 0 && patient()) {
-                return Some(self.choose(slot, false));
-            }
-            self.move_to(Place::Small, slot);
-        }
-        // What is too much for the small list fills the main one, a step at a time: after a change of rules or of the capacity.
-        if let Some(filter) = filter
-            && self.lists.bytes(Place::Main) + self.small(&filter) < self.capacity * 63 / 64
+        self.ghosts.reserve((self.len() as f64 * times) as usize);
+    }
+
+    /// What is too much for the small list goes to the main one, a step at a time: after a change of the rule or the capacity.
+    fn fill_main(&mut self) {
+        if let Some(filter) = self.filter()
+            && self.lists.bytes(Place::Main) + self.small(&filter) < self.capacity - self.capacity / 64
             && let Some(slot) = self.lists.oldest(Place::Small)
         {
             self.move_to(Place::Main, slot);
         }
-        loop {
-            let small = self.lists.oldest(Place::Small).filter(|slot| match (filter, self.lists.oldest(Place::Main)) {
-                (_, None) => true,
-                (Some(filter), _) => self.lists.bytes(Place::Small) >= self.small(&filter),
-                (None, Some(other)) => self.age(*slot) >= self.age(other),
-            });
-            if let Some(slot) = small {
-                if !(used(self.identity(slot), slot) >= filter.map_or(1, |filter| filter.uses) && patient()) {
-                    return Some(self.choose(slot, filter.is_some()));
-                }
-                self.move_to(Place::Main, slot);
-                continue;
-            }
-            let slot = match self.rule {
-                Rule::Sieve => self.hand.or_else(|| self.lists.oldest(Place::Main))?,
-                _ => self.lists.oldest(Place::Main)?,
-            };
-            let uses = used(self.identity(slot), slot);
-            let node = self.lists.node_mut(slot);
-            let lives = (node.lives() + uses).min(if filter.is_some() { MOST_LIVES } else { 1 });
-            if !(lives > 0 && patient()) {
-                let stayed = f64::from(node.age(self.now));
-                let stay = self.stay.get_or_insert(self.lists.length(Place::Main) as f64);
-                *stay += (stayed - *stay) * STAY_WEIGHT;
-                return Some(self.choose(slot, filter.is_some_and(|filter| filter.remember_main)));
-            }
-            node.set_lives(lives - 1);
-            match self.rule {
-                Rule::Sieve => self.hand = self.lists.newer(slot),
-                _ => self.move_to(Place::Main, slot),
-            }
+    }
+
+    /// The next to look at, and the list that it is in.
+    fn next(&self) -> Option<(Place, Slot)> {
+        if let Some(slot) = self.lists.oldest(Place::Probation) {
+            return Some((Place::Probation, slot));
         }
+        let main = self.hand.or_else(|| self.lists.oldest(Place::Main)).map(|slot| (Place::Main, slot));
+        let small = self.lists.oldest(Place::Small).map(|slot| (Place::Small, slot));
+        let is_due = self.filter().is_none_or(|filter| self.lists.bytes(Place::Small) >= self.small(&filter));
+        if is_due { small.or(main) } else { main.or(small) }
+    }
+
+    /// Whether an entry that was looked at stays, and then where.
+    fn stays(&mut self, place: Place, slot: Slot, uses: u8) -> bool {
+        let filter = self.filter();
+        match place {
+            Place::Probation if uses > 0 => self.move_to(Place::Small, slot),
+            Place::Small if uses >= filter.map_or(1, |filter| filter.uses) => self.move_to(Place::Main, slot),
+            Place::Main => {
+                let node = self.lists.node_mut(slot);
+                let lives = (node.lives() + uses).min(if filter.is_some() { MOST_LIVES } else { 1 });
+                if lives == 0 {
+                    return false;
+                }
+                node.set_lives(lives - 1);
+                match self.rule {
+                    Rule::Sieve => self.hand = self.lists.newer(slot),
+                    _ => self.move_to(Place::Main, slot),
+                }
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Out of its list; its lives say from now on whether it is to be remembered when it has gone.
-    fn choose(&mut self, slot: Slot, remember: bool) -> Slot {
+    fn choose(&mut self, place: Place, slot: Slot) {
+        if place == Place::Main {
+            let stayed = f64::from(self.lists.node(slot).age(self.now));
+            let stay = self.stay.get_or_insert(self.lists.length(Place::Main) as f64);
+            *stay += (stayed - *stay) * STAY_WEIGHT;
+        }
+        let remember = self.filter().is_some_and(|filter| match place {
+            Place::Small => true,
+            Place::Main => filter.remember_main,
+            _ => false,
+        });
         self.take(slot);
         self.lists.node_mut(slot).set_lives(u8::from(remember));
-        slot
     }
 
     fn take(&mut self, slot: Slot) {
@@ -216,10 +235,6 @@ impl<T: Copy> Line<T> {
     fn move_to(&mut self, place: Place, slot: Slot) {
         self.take(slot);
         self.push(place, slot);
-    }
-
-    fn age(&self, slot: Slot) -> u32 {
-        self.lists.node(slot).age(self.now)
     }
 
     fn small(&self, filter: &Filter) -> u64 {

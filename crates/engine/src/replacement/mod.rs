@@ -18,8 +18,9 @@ pub use list::Slot;
 pub use queues::{Policy, Queues};
 pub use simulation::Simulation;
 
-/// Spreads the bits of an identity over all bits.
-pub(crate) fn mix(identity: u64) -> u64 {
+/// Of an identity, each another. Samples are of those whose hash is below a threshold, so that one is a part of the other.
+#[inline]
+pub fn hash(identity: u64) -> u64 {
     let mixed = (identity ^ (identity >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)

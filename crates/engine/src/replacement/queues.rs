@@ -103,12 +103,12 @@ impl<T: Copy> Queues<T> {
         self.line.payload(slot)
     }
 
-    /// Whether `access` wants to know of it.
-    pub fn samples(&self, identity: u64) -> bool {
-        self.duel.as_ref().is_some_and(|duel| duel.samples(identity))
+    /// `access` wants to know of identities whose `hash` is below this.
+    pub fn threshold(&self) -> u64 {
+        self.duel.as_ref().map_or(0, |duel| duel.threshold())
     }
 
-    /// An entry was asked for, whether it was in memory or not. Of those that `samples` names the adaptive policy learns.
+    /// An entry was asked for, whether it was in memory or not. The adaptive policy learns from it.
     pub fn access(&mut self, identity: u64, bytes: u32) {
         if let Some(duel) = &mut self.duel {
             duel.access(identity, bytes);

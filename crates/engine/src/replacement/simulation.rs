@@ -39,9 +39,7 @@ impl Simulation {
 
     /// True for a hit. What is larger than the whole cache passes by it.
     pub fn access(&mut self, identity: u64, bytes: u32) -> bool {
-        if self.queues.samples(identity) {
-            self.queues.access(identity, bytes);
-        }
+        self.queues.access(identity, bytes);
         if let Some(slot) = self.slots.get(&identity) {
             let mark = &mut self.marks[*slot as usize];
             *mark = (*mark + 1).min(MOST_MARKS);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::{Policy, Queues, Slot};
+use super::{Policy, Queues, Simulation, Slot, hash};
 
 const POLICIES: [Policy; 4] = [Policy::SecondChance, Policy::Sieve, Policy::S3Fifo, Policy::Adaptive];
 
@@ -154,28 +154,10 @@ proptest! {
     }
 }
 
-/// `identities` through a cache of so many; the hits.
+/// Of a cache of so many identities.
 fn hits(policy: Policy, capacity: u64, identities: impl IntoIterator<Item = u64>) -> usize {
-    let mut queues = Queues::new(policy, capacity);
-    let mut resident: HashMap<u64, Slot> = HashMap::new();
-    let mut marks = vec![0_u8; capacity as usize + 1];
-    let mut hits = 0;
-    for identity in identities {
-        if let Some(slot) = resident.get(&identity) {
-            hits += 1;
-            marks[*slot as usize] = (marks[*slot as usize] + 1).min(3);
-            continue;
-        }
-        while queues.bytes() >= capacity {
-            let victim = queues.victim(&mut |_, slot| std::mem::take(&mut marks[slot as usize])).unwrap();
-            resident.remove(&queues.payload(victim));
-            queues.forget(victim);
-        }
-        let slot = queues.admit(identity, 1, false, identity);
-        marks[slot as usize] = 0;
-        resident.insert(identity, slot);
-    }
-    hits
+    let mut cache = Simulation::new(policy, capacity);
+    identities.into_iter().filter(|identity| cache.access(*identity, 1)).count()
 }
 
 #[test]
@@ -229,4 +211,44 @@ fn a_new_working_set_takes_the_place_of_an_old_one() {
         let hits = hits(policy, 1000, before.chain(after));
         assert!(hits > 2 * 19 * 900 - 5 * 900, "{policy:?} has {hits}");
     }
+}
+
+/// Turns of three kinds of work: some identities more often than others, those of late, and a loop larger than the cache.
+fn turns(capacity: u64) -> impl Iterator<Item = u64> {
+    let mut state = 1_u64;
+    let mut random = move || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (state >> 33) as f64 / (1_u64 << 31) as f64
+    };
+    let length = 30 * capacity;
+    (0..3 * length).map(move |at| match at / length {
+        0 => (random().powi(6) * (20 * capacity) as f64) as u64,
+        1 => (1 << 32) + at / 4 - (random().powi(2) * capacity as f64) as u64,
+        _ => (2 << 32) + at % (2 * capacity),
+    })
+}
+
+#[test]
+fn the_adaptive_policy_is_about_the_best_for_each_kind_of_work() {
+    // The second size has few of its identities simulated.
+    for capacity in [1000, 20_000] {
+        let adaptive = hits(Policy::Adaptive, capacity, turns(capacity));
+        for policy in [Policy::SecondChance, Policy::Sieve, Policy::S3Fifo] {
+            let other = hits(policy, capacity, turns(capacity));
+            assert!(adaptive as f64 > 0.99 * other as f64, "{adaptive} beside {other} of {policy:?} with {capacity}");
+        }
+    }
+}
+
+#[test]
+fn a_large_cache_asks_for_few_of_the_accesses() {
+    let mut queues = Queues::new(Policy::Adaptive, 100_000);
+    assert_eq!(queues.threshold(), u64::MAX);
+    (0..100_000).for_each(|identity| {
+        queues.admit(identity, 1, false, ());
+    });
+    let asked_for = (0..100_000).filter(|identity| hash(*identity) < queues.threshold()).count();
+    assert!((2500..4000).contains(&asked_for), "{asked_for}");
+    queues.set_policy(Policy::S3Fifo);
+    assert_eq!(queues.threshold(), 0);
 }
