@@ -169,7 +169,7 @@ impl Core {
                     let _writer = family.tree.writer.lock();
                     done.dropped += usize::from(self.drop_leaf(&family, page, &guard));
                 }
-                Ok(Early::Stays) => {}
+                Ok(Early::Stays) => self.fold(&family, page, &guard),
                 Err(error) => {
                     done.failure = Some(error);
                     break;
@@ -178,6 +178,17 @@ impl Core {
         }
         guard.flush();
         done
+    }
+
+    /// What has to stay in memory stays without what nobody can read any more.
+    fn fold(&self, family: &FamilyCore, page: &PageRef, guard: &Guard) {
+        let mut writer = family.tree.writer.lock();
+        if let Found::Hot(leaf) = page.leaf(guard)
+            && leaf.delta_len() > 0
+            && !page.is(RETIRED)
+        {
+            family.tree.consolidate(&mut writer, page, leaf, &[], guard);
+        }
     }
 
     /// Under the family's lock. False: it is changed, or what it holds is nowhere but in memory.
