@@ -1,6 +1,6 @@
 """Loads more than the memory budget holds, a put at a time, and tells how long single puts took.
 
-`python -m benches.stalls --load` runs it, each order in a process of its own, so that each has its own memory to measure.
+`python -m benches.stalls --load` runs it, each order in a process of its own, with a memory of its own to measure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SLOWEST = 20
 
 
 class PutTimes:
-    """Counts of short times by quarters of a microsecond, and all long ones: millions of puts take no memory to measure."""
+    """Counts of short times by quarters of a microsecond, and all long ones, so that millions take little memory."""
 
     def __init__(self) -> None:
         self.short = [0] * (LONG_NS >> BIN_BITS)

@@ -163,7 +163,7 @@ def main() -> int:
     parser.add_argument("--folder", help="where the database goes (default: the system's temporary folder)")
     parser.add_argument("--json", action="store_true", help="figures for a program")
     parser.add_argument("--load", action="store_true", help="load more than memory holds")
-    parser.add_argument("--gb", type=float, default=1, help="of records of 16 + 100 bytes to load (default: %(default)s)")
+    parser.add_argument("--gb", type=float, default=1, help="of records of 116 bytes to load (default: %(default)s)")
     parser.add_argument("--memory-bytes", type=int, default=200_000_000, help="when loading (default: %(default)s)")
     arguments = parser.parse_args()
     console = Console(stderr=True)

@@ -14,7 +14,7 @@ use crate::memory::Part;
 use crate::sync::epoch::{self, Guard};
 use crate::sync::thread;
 use crate::tiers::QUEUED;
-use crate::tree::{Demoted, PageRef};
+use crate::tree::{Demoted, Found, PageRef, RETIRED};
 
 /// Leaves that are taken from a queue at once.
 const AT_ONCE: usize = 16;
@@ -172,9 +172,23 @@ impl Core {
             return Ok(true);
         }
         let mut demoted = family.tree.demote(page, keep, guard);
-        if demoted == Demoted::Changed && may_write && self.write_early(family, page, guard)? == Early::Clean {
-            demoted = family.tree.demote(page, keep, guard);
+        if demoted == Demoted::Changed && may_write {
+            match self.write_early(family, page, guard)? {
+                Early::Clean => demoted = family.tree.demote(page, keep, guard),
+                Early::Stays => fold(family, page, guard),
+            }
         }
         Ok(demoted == Demoted::Done)
+    }
+}
+
+/// What has to stay in memory stays without what nobody can read any more.
+fn fold(family: &FamilyCore, page: &PageRef, guard: &Guard) {
+    let mut writer = family.tree.writer.lock();
+    if let Found::Hot(leaf) = page.leaf(guard)
+        && leaf.delta_len() > 0
+        && !page.is(RETIRED)
+    {
+        family.tree.consolidate(&mut writer, page, leaf, &[], guard);
     }
 }
