@@ -241,7 +241,7 @@ fn leaves_that_are_written_early_give_their_places_back() {
     put(30_000);
     database.checkpoint().expect("a checkpoint");
     let checkpoints = figure(&database, "checkpoints");
-    for round in 0..scaled(100) {
+    for round in 0..100 {
         put(500);
         database.drive_out(0).expect("it drives out");
         assert!(common::pages_used(&database) < 300_000, "changed leaves stay");
