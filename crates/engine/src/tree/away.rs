@@ -77,14 +77,7 @@ impl Tree {
     }
 
     /// A warm leaf has answered. One that is read again and again gets its image, if there is room for it.
-    pub fn warm_up(
-        &self,
-        page: &PageRef,
-        away: Away<'_>,
-        key: &[u8],
-        payload: &Payload,
-        guard: &Guard,
-    ) -> Result<()> {
+    pub fn warm_up(&self, page: &PageRef, away: Away<'_>, key: &[u8], payload: &Payload, guard: &Guard) -> Result<()> {
         self.observe(page, key);
         if away.is_busy() && self.around.memory.has_room(Part::Leaves) {
             self.build(page, away, payload, guard)?;
@@ -193,8 +186,9 @@ impl Tree {
         self.around.residents.note(self.around.family, page, false, guard);
     }
 
-    /// Takes an unchanged leaf's image away; with `keep` it stays in memory as it would be stored.
-    pub fn demote(&self, page: &PageRef, keep: Option<Codec>, guard: &Guard) -> Demoted {
+    /// Takes an unchanged leaf's image away; with `keep` it stays in memory as it would be stored. Unless `may_wait`, it
+    /// stays as it is where somebody holds the family's lock.
+    pub fn demote(&self, page: &PageRef, keep: Option<Codec>, may_wait: bool, guard: &Guard) -> Demoted {
         let Found::Hot(leaf) = page.leaf(guard) else {
             self.note(page, guard);
             return Demoted::Done;
@@ -211,7 +205,8 @@ impl Tree {
             encode_leaf(leaf.prefix(), &records, |_| unreachable!("it has no long values"), &mut payload);
             pack(codec, &payload, |stored| Unpublished(Stored::build(extent, stored)))
         });
-        let mut writer = self.writer.lock();
+        let locked = if may_wait { Some(self.writer.lock()) } else { self.writer.try_lock() };
+        let Some(mut writer) = locked else { return Demoted::Held };
         point(Point::EvictionLocked);
         if page.is(RETIRED) {
             return Demoted::Done;
