@@ -230,7 +230,7 @@ impl FamilyCore {
                 }
                 Lookup::Cold(page, away) => {
                     loaded.set(true);
-                    if let Some(payload) = self.tree.read_cold(page, away, key, &guard)? {
+                    if let Some(payload) = self.tree.read_cold(page, away, &[key], &guard)? {
                         let found = self.tree.search(&payload, away, key)?;
                         return found.map(|record| show(record, &guard)).transpose();
                     }
