@@ -99,7 +99,8 @@ impl FamilyCore {
                         continue;
                     }
                     self.counters.add(Count::GetsFromWarm, here.len() as u64);
-                    self.tree.warm_up(page, away, &payload, &guard)?;
+                    let keys: Vec<&[u8]> = here.iter().map(|(_, key)| &**key).collect();
+                    self.tree.warm_up(page, away, &keys, &payload, &guard)?;
                     let values = found.into_iter().map(|found| found.map(|record| record.value.to_vec()));
                     answers.extend(here.iter().map(|(place, _)| *place).zip(values));
                 }

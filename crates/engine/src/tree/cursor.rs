@@ -265,7 +265,7 @@ impl Cursor {
         {
             self.depth = self.depth.saturating_sub(u32::from(is_new));
             if !is_long {
-                steps.page.touch();
+                tree.visit(steps.page);
             }
             return Ok((Source::Image(leaf), false));
         }
@@ -286,7 +286,7 @@ impl Cursor {
             (Found::Hot(leaf), _) => {
                 self.depth = self.depth.saturating_sub(u32::from(is_new));
                 if !is_long {
-                    steps.page.touch();
+                    tree.visit(steps.page);
                 }
                 return Ok((Source::Image(leaf), false));
             }
@@ -299,6 +299,9 @@ impl Cursor {
             (Found::Cold(_), _) => Source::Image(tree.resident_for_scan(steps.page, guard)?),
         };
         self.depth = DEEPEST.min(self.depth + u32::from(is_new));
+        if !is_long {
+            tree.observe_leaf(steps.page);
+        }
         Ok((source, is_new))
     }
 

@@ -55,10 +55,13 @@ impl Tree {
         page.touch();
         match page.leaf(guard) {
             Found::Cold(away) => self.lookup_away(page, away, key),
-            Found::Hot(leaf) => match self.version_in(leaf, key, as_of) {
-                Some(record) if self.is_live(&record) => Lookup::Found(record),
-                _ => Lookup::Absent,
-            },
+            Found::Hot(leaf) => {
+                self.observe(page, key);
+                match self.version_in(leaf, key, as_of) {
+                    Some(record) if self.is_live(&record) => Lookup::Found(record),
+                    _ => Lookup::Absent,
+                }
+            }
         }
     }
 
