@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{Random, open, setting};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{Model, Random, open, setting};
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation};
 use lyredb_engine::{Batch, Columns, Database, Durability, Error, Family, Fetched, Options, Range, Rows, Stat};
 
@@ -214,4 +217,72 @@ fn an_error_of_many_keys_comes_to_the_caller() {
     assert_eq!(snapshot.multi_get_from_disk(&family, &slices, &cold).expect("reads").len(), cold.len());
     database.close().expect("closes");
     assert!(matches!(snapshot.multi_get_from_disk(&family, &slices, &cold), Err(Error::Closed)));
+}
+
+/// Scans and reads of many keys at snapshots, while leaves are changed, split, merged, written, moved and driven out.
+#[test]
+fn snapshots_are_scanned_whole_beside_everything_else() {
+    const ROUNDS: u64 = 12;
+    let disk = MemoryDisk::new();
+    let options = options(&[("memory_bytes", 1 << 20), ("leaf_bytes", 1024), ("readahead_bytes", 32 << 10)]);
+    let (database, count) = filled(&disk, &options, 1);
+    let family = database.default_family();
+    let model: Model = (0..count).map(|number| (key(number).to_vec(), value(number))).collect();
+    let (model, ended) = (Mutex::new(model), AtomicBool::new(false));
+    let rounds = common::scaled(ROUNDS);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random(1);
+            while !ended.load(Ordering::Relaxed) {
+                let mut batch = Batch::default();
+                let mut model = model.lock().expect("no panic");
+                let start = random.below(count);
+                for _ in 0..random.below(40) {
+                    let number = if random.one_in(2) { start + random.below(50) } else { random.below(count) };
+                    if random.one_in(2) {
+                        batch.delete(&family, &key(number)).expect("room");
+                        model.remove(&key(number)[..]);
+                    } else {
+                        let value = common::noise(random.below(200), random.next());
+                        batch.put(&family, &key(number), &value, None).expect("room");
+                        model.insert(key(number).to_vec(), value);
+                    }
+                }
+                database.write(batch).expect("a batch");
+                drop(model);
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+        });
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                database.drive_out(1 << 19).expect("all is written");
+                database.checkpoint().expect("a checkpoint");
+                database.compact(&mut |_, _| true).expect("compacts");
+            }
+        });
+        let mut random = Random(2);
+        for round in 0..rounds {
+            let (snapshot, expected) = {
+                let model = model.lock().expect("no panic");
+                (database.snapshot().expect("a snapshot"), model.clone())
+            };
+            let limit = [1000, 50, 3][round as usize % 3];
+            let rows = common::rows_of(&snapshot, &family, Range::default(), round % 2 == 1, limit);
+            assert_eq!(rows.len(), expected.len());
+            let same = |(row, record): (&(Vec<u8>, Vec<u8>), (&Vec<u8>, &Vec<u8>))| (&row.0, &row.1) == record;
+            let is_same = if round % 2 == 1 {
+                rows.iter().zip(expected.iter().rev()).all(same)
+            } else {
+                rows.iter().zip(&expected).all(same)
+            };
+            assert!(is_same, "round {round}");
+            let keys: Vec<[u8; 8]> = (0..300).map(|_| key(random.below(count))).collect();
+            let slices: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+            for (key, answer) in keys.iter().zip(common::multi_get(&snapshot, &family, &slices)) {
+                assert!(answer.as_ref() == expected.get(&key[..]), "{key:?}");
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    common::assert_sound(&database);
 }
