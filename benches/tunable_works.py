@@ -19,6 +19,7 @@ import lyredb
 
 from .data import Data, slices
 from .settings import BATCH_RECORDS
+from .tiers import page_cache
 from .workloads.base import timed
 
 Value = int | str
@@ -384,6 +385,21 @@ class AbsentFilter(_Scarce):
         return data.absent_keys(sizes.operations)
 
 
+class ReadaheadBytes(Work):
+    """A scan of records on disk within a memory that holds a part of them, the file not in the system's cache."""
+
+    tunable = "readahead_bytes"
+    values = (0, 32 << 10, 256 << 10, MIB)
+    measures: ClassVar = {"scan from the disk": "rows/s"}
+
+    def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
+        with self.open(folder, value) as db:
+            load(db, Data(sizes.seed, sizes.records))
+        page_cache.drop(folder)
+        with self.open(folder, value, memory_bytes=2 * MIB) as db:
+            return {"scan from the disk": rows_a_second(db.scan())}
+
+
 class CheckpointLogBytes(Work):
     """Records written by a process that is killed, and the opening of what it left."""
 
@@ -510,6 +526,7 @@ WORKS: dict[str, Work] = {
         WarmCodec(),
         Replacement(),
         AbsentFilter(),
+        ReadaheadBytes(),
         CheckpointLogBytes(),
         GroupIntervalMs(),
         HeldBackBytes(),
