@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::batch::{Batch, Operation};
 use crate::catalogue::{Catalogue, FamilyEntry};
 use crate::core::{Core, Shared};
+use crate::counters::Count;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
@@ -18,6 +19,9 @@ use crate::sync::{MutexGuard, Ordering};
 use crate::transaction::Transaction;
 use crate::tunables::{Settings, Value};
 use crate::{Durability, backup, open};
+
+/// What a record in the point cache takes beside its value, about: key, heads and its place in a queue.
+const BESIDE_VALUE_BYTES: u64 = 100;
 
 pub const DEFAULT_FAMILY: &str = "default";
 
@@ -262,6 +266,20 @@ impl Database {
     pub fn sync(&self) -> Result<()> {
         self.changeable()?;
         self.core.log.flush(true)
+    }
+
+    /// What a sample of the accesses says of each family's leaves and records; from now on it weighs `keep` of what it did.
+    pub fn observed(&self, keep: f64) -> Result<Vec<(String, crate::Observed)>> {
+        self.core.open_check()?;
+        let families = self.core.all_families();
+        let look = |family: &Arc<FamilyCore>| {
+            let mut observed = family.tree.observer.look(keep);
+            let [read, found] = [Count::BytesRead, Count::GetsFound].map(|count| family.counters.sum(count));
+            let bytes = read.checked_div(found).unwrap_or(100) + BESIDE_VALUE_BYTES;
+            observed.records.iter_mut().for_each(|(size, _)| *size *= bytes);
+            (family.name.read().clone(), observed)
+        };
+        Ok(families.iter().map(look).collect())
     }
 
     /// How the memory for leaves is divided, in thousandths: for leaves kept as they are stored, and for single records of

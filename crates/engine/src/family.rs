@@ -10,7 +10,7 @@ use crate::counters::{Count, FamilyCounters, Measure, Row};
 use crate::error::{Error, Result};
 use crate::pause::{Point, point};
 use crate::sync::checked::AtomicU32;
-use crate::sync::{Ordering, RwLock, epoch};
+use crate::sync::{Instant, Ordering, RwLock, epoch};
 use crate::tree::{AsOf, BLOB, Lookup, Record, Tree};
 use crate::tunables::Settings;
 
@@ -109,6 +109,7 @@ impl FamilyCore {
             }
             Lookup::Cold(..) => Ok(Resident::Cold),
             Lookup::Warm(page, away) => {
+                let started = Instant::now();
                 let Some(payload) = self.tree.unpack(away)? else { return Ok(Resident::Cold) };
                 let value = match self.tree.search(&payload, away, key)? {
                     Some(record) if record.flags & BLOB != 0 => return Ok(Resident::Cold),
@@ -116,6 +117,7 @@ impl FamilyCore {
                 };
                 self.tree.warm_up(page, away, &payload, &guard)?;
                 row.add(Count::GetsFromWarm, 1);
+                row.record(Measure::GetWarm, started.elapsed().as_nanos() as u64);
                 let Some(value) = value else {
                     row.add(Count::GetsAbsent, 1);
                     return Ok(Resident::Absent);
@@ -182,7 +184,7 @@ impl FamilyCore {
     pub(crate) fn read<R>(&self, key: &[u8], as_of: AsOf, read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         let row = self.counters.row();
         let started = row.start(Measure::Get, 1);
-        let from_disk = Cell::new(false);
+        let from_disk = Cell::new(None);
         let found = self.find(key, as_of, &from_disk, |record, guard| match record.blob() {
             None => {
                 row.add(Count::BytesRead, record.value.len() as u64);
@@ -190,24 +192,27 @@ impl FamilyCore {
             }
             Some(blob) => {
                 row.add(Count::BytesRead, blob.len());
-                from_disk.set(from_disk.get() || blob.data(guard).is_none());
+                if blob.data(guard).is_none() {
+                    from_disk.set(from_disk.get().or_else(|| Some(Instant::now())));
+                }
                 self.tree.read_blob(blob, guard, read)
             }
         })?;
         row.add(if found.is_some() { Count::GetsFound } else { Count::GetsAbsent }, 1);
-        if from_disk.get() {
+        if let Some(since) = from_disk.get() {
             row.add(Count::GetsFromDisk, 1);
+            row.record(Measure::GetCold, since.elapsed().as_nanos() as u64);
         }
         row.finish(Measure::Get, started, 1);
         Ok(found)
     }
 
-    /// Loads what it takes, and shows the record where it lies. Sets `loaded` if its leaf was not in memory.
+    /// Loads what it takes, and shows the record where it lies. Sets `loaded` to when its leaf was missed in memory.
     fn find<R>(
         &self,
         key: &[u8],
         as_of: AsOf,
-        loaded: &Cell<bool>,
+        loaded: &Cell<Option<Instant>>,
         show: impl FnOnce(Record<'_>, &epoch::Guard) -> Result<R>,
     ) -> Result<Option<R>> {
         let guard = epoch::pin();
@@ -229,7 +234,7 @@ impl FamilyCore {
                     }
                 }
                 Lookup::Cold(page, away) => {
-                    loaded.set(true);
+                    loaded.set(loaded.get().or_else(|| Some(Instant::now())));
                     if let Some(payload) = self.tree.read_cold(page, away, key, &guard)? {
                         let found = self.tree.search(&payload, away, key)?;
                         return found.map(|record| show(record, &guard)).transpose();
@@ -240,7 +245,7 @@ impl FamilyCore {
     }
 
     pub(crate) fn expiry(&self, key: &[u8], as_of: AsOf) -> Result<Option<u64>> {
-        self.find(key, as_of, &Cell::new(false), |record, _| Ok(record.expiry))
+        self.find(key, as_of, &Cell::new(None), |record, _| Ok(record.expiry))
     }
 }
 

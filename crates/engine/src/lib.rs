@@ -64,7 +64,7 @@ pub use report::{CheckReport, Distribution, Figures, Problem, Stat, Stats};
 pub use salvage::{SalvageOptions, SalvageReport, SalvagedFamily, salvage, salvage_on};
 pub use snapshot::{Progress, Snapshot};
 pub use transaction::{Savepoint, Transaction};
-pub use tree::{Columns, Fetched, Rows};
+pub use tree::{Columns, Fetched, Observed, Rows};
 
 /// A key's length at most, in bytes.
 pub const MAX_KEY_BYTES: usize = 4096;

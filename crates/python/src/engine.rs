@@ -15,6 +15,10 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Sizes in bytes, rising, with the miss ratio at each.
+type Curve = Vec<(u64, f64)>;
+type AccessCurves = (String, Curve, Curve, u64, u64);
+
 #[pyclass(frozen, module = "lyredb._engine")]
 pub struct Engine {
     handle: Owned<engine::Database>,
@@ -157,6 +161,20 @@ impl Engine {
 
     fn checkpoint(&self, py: Python<'_>) -> PyResult<()> {
         self.run(py, engine::Database::checkpoint)
+    }
+
+    fn plan_tiers(&self, stored_permille: u64, excerpts_permille: u64) -> PyResult<()> {
+        self.database()?.plan_tiers(stored_permille, excerpts_permille);
+        Ok(())
+    }
+
+    /// By family: name, curve of leaves, curve of point reads, accesses to leaves and point reads since the last call.
+    fn access_curves(&self, py: Python<'_>, keep: f64) -> PyResult<Vec<AccessCurves>> {
+        let observed = self.run(py, |database| database.observed(keep))?;
+        let curves = observed
+            .into_iter()
+            .map(|(name, seen)| (name, seen.leaves, seen.records, seen.leaf_accesses, seen.record_accesses));
+        Ok(curves.collect())
     }
 
     fn compact(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {

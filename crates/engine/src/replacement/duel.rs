@@ -26,16 +26,19 @@ pub struct Duel {
     best: usize,
     /// One identity in two to the power of this is simulated.
     halvings: u32,
+    least_halvings: u32,
     until_decision: u32,
 }
 
 impl Duel {
-    pub fn new(capacity: u64) -> Duel {
+    /// Of the identities one in two to the power of `least_halvings` is heard of at most.
+    pub fn new(capacity: u64, least_halvings: u32) -> Duel {
         Duel {
             simulations: RULES.map(|rule| Simulation::of_rule(rule, capacity)),
             ahead: [[0.0; RULES.len()]; RULES.len()],
             best: 0,
-            halvings: 0,
+            halvings: least_halvings,
+            least_halvings,
             until_decision: PERIOD,
         }
     }
@@ -54,7 +57,7 @@ impl Duel {
         while entries >> self.halvings > MOST_ENTRIES {
             self.halvings += 1;
         }
-        while self.halvings > 0 && entries >> (self.halvings - 1) < MOST_ENTRIES / 2 {
+        while self.halvings > self.least_halvings && entries >> (self.halvings - 1) < MOST_ENTRIES / 2 {
             self.halvings -= 1;
         }
         for simulation in &mut self.simulations {

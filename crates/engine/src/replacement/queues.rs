@@ -36,18 +36,24 @@ pub struct Queues<T> {
     line: Line<T>,
     policy: Policy,
     duel: Option<Box<Duel>>,
+    least_halvings: u32,
 }
 
 impl<T: Copy> Queues<T> {
     pub fn new(policy: Policy, capacity: u64) -> Queues<T> {
-        let mut queues = Queues { line: Line::new(S3_FIFO, capacity), policy, duel: None };
+        Queues::of_sample(policy, capacity, 0)
+    }
+
+    /// `access` is told of one identity in two to the power of `least_halvings` at most.
+    pub fn of_sample(policy: Policy, capacity: u64, least_halvings: u32) -> Queues<T> {
+        let mut queues = Queues { line: Line::new(S3_FIFO, capacity), policy, duel: None, least_halvings };
         queues.set_policy(policy);
         queues
     }
 
     /// For simulations of what the adaptive policy may choose.
     pub(super) fn of_rule(rule: Rule, capacity: u64) -> Queues<T> {
-        Queues { line: Line::new(rule, capacity), policy: Policy::S3Fifo, duel: None }
+        Queues { line: Line::new(rule, capacity), policy: Policy::S3Fifo, duel: None, least_halvings: 0 }
     }
 
     pub fn policy(&self) -> Policy {
@@ -57,7 +63,8 @@ impl<T: Copy> Queues<T> {
     /// From now on; entries keep their places until they are looked at.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
-        self.duel = (policy == Policy::Adaptive).then(|| Box::new(Duel::new(self.line.capacity())));
+        self.duel =
+            (policy == Policy::Adaptive).then(|| Box::new(Duel::new(self.line.capacity(), self.least_halvings)));
         let rule = match policy {
             Policy::SecondChance => Rule::SecondChance,
             Policy::Sieve => Rule::Sieve,

@@ -200,7 +200,7 @@ impl Cursor {
                 }
             };
             leaves += 1;
-            steps.page.touch();
+            tree.visit(steps.page);
             match self.copy(leaf, columns, goal, rows, &guard)? {
                 Copied::Leaf if steps.advance(self.reverse, &guard) => {}
                 Copied::Leaf | Copied::End => {

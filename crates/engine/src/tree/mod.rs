@@ -13,6 +13,7 @@ mod inner;
 mod keys;
 mod leaf;
 mod load;
+mod observer;
 #[cfg(all(test, feature = "loom"))]
 mod orderings;
 mod page;
@@ -39,6 +40,7 @@ pub use inner::{Child, build as build_inner};
 pub use keys::head;
 use leaf::build as build_leaf;
 pub use load::{encode_leaf, parse_leaf};
+pub use observer::{Observed, Observer};
 pub use page::{DIRTY, EARLY, EXPIRING, Found, MAX_LEVEL, MAX_RECORDS, PageRef, RETIRED};
 pub use passage::{Passage, Place as PlaceOf};
 pub use read::{AsOf, Lookup};
@@ -79,6 +81,7 @@ pub struct Surroundings {
 pub struct Tree {
     root: AtomicPtr<PageRef>,
     pub writer: Mutex<Writer>,
+    pub observer: Observer,
     /// False as long as no leaf was ever out of memory, which spares writers looking.
     may_be_cold: AtomicBool,
     around: Surroundings,
@@ -105,6 +108,7 @@ impl Tree {
         Tree {
             root: AtomicPtr::new(Box::into_raw(root)),
             writer: Mutex::new(Writer::default()),
+            observer: Observer::default(),
             may_be_cold: AtomicBool::new(cold),
             around,
         }
@@ -117,6 +121,23 @@ impl Tree {
     /// Before the first eviction, under the lock.
     pub fn expect_cold(&self) {
         self.may_be_cold.store(true, Ordering::Relaxed);
+    }
+
+    /// A leaf is read or written.
+    #[inline(always)]
+    pub(crate) fn visit(&self, page: &PageRef) {
+        page.touch();
+        let identity = std::ptr::from_ref(page).addr() as u64;
+        if self.observer.follows_leaf(identity) {
+            self.visited(page, identity);
+        }
+    }
+
+    #[cold]
+    fn visited(&self, page: &PageRef, identity: u64) {
+        let bytes = self.around.settings.leaf_bytes();
+        let others = self.around.residents.access(identity, page, bytes);
+        self.observer.leaf_accessed(identity, bytes, others);
     }
 
     pub fn around(&self) -> &Surroundings {

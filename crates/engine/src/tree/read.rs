@@ -52,7 +52,8 @@ impl Tree {
 
     #[inline(always)]
     fn lookup_in<'g>(&self, page: &'g PageRef, key: &[u8], as_of: AsOf, guard: &'g Guard) -> Lookup<'g> {
-        page.touch();
+        self.visit(page);
+        self.observer.point_read(key);
         match page.leaf(guard) {
             Found::Cold(away) => self.lookup_away(page, away, key),
             Found::Hot(leaf) => match self.version_in(leaf, key, as_of) {

@@ -2,6 +2,7 @@
 
 use std::ptr;
 
+use super::observer::LEAST_HALVINGS;
 use super::page::{PageRef, RETIRED};
 use crate::memory::Part;
 use crate::replacement::{Policy, Queues, Slot};
@@ -44,7 +45,7 @@ fn put_back(queue: &mut Queues<u32>, slot: Slot) {
 
 impl Residents {
     pub fn new(policy: Policy) -> Residents {
-        Residents { queues: Mutex::new(QUEUED.map(|_| Queues::new(policy, 0))) }
+        Residents { queues: Mutex::new(QUEUED.map(|_| Queues::of_sample(policy, 0, LEAST_HALVINGS))) }
     }
 
     /// To be called after what memory has of the leaf has changed. What is on `probation` is among the first to go.
@@ -107,13 +108,33 @@ impl Residents {
         }
     }
 
+    /// A followed leaf was asked for; the policies learn from it what to keep. What has an image counts for those alone.
+    /// Of leaves whose hash is below the number returned they want to know.
+    pub fn access(&self, identity: u64, page: &PageRef, bytes: usize) -> u64 {
+        let hot = page.address().is_some();
+        let mut queues = self.queues.lock();
+        let mut below = 0;
+        for (part, queue) in QUEUED.into_iter().zip(queues.iter_mut()) {
+            if part == Part::Leaves || !hot {
+                queue.access(identity, bytes as u32);
+            }
+            below = below.max(queue.threshold());
+        }
+        below
+    }
+
     /// How many pages a part of memory has.
     pub fn len(&self, part: Part) -> usize {
         queue_of(part).map_or(0, |queue| self.queues.lock()[queue].len())
     }
 
     pub fn set_policy(&self, policy: Policy) {
-        self.queues.lock().iter_mut().for_each(|queue| queue.set_policy(policy));
+        // What has been learnt is lost with a change.
+        self.queues
+            .lock()
+            .iter_mut()
+            .filter(|queue| queue.policy() != policy)
+            .for_each(|queue| queue.set_policy(policy));
     }
 
     /// How many bytes a part is to have.

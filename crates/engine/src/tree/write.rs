@@ -151,7 +151,7 @@ impl Tree {
     pub fn apply_at(&self, writer: &mut Writer, place: Place<'_>, changes: &[Record<'_>], guard: &Guard) {
         let Place { path, leaf } = place;
         path.page.set(DIRTY);
-        path.page.touch();
+        self.visit(path.page);
         point(Point::AppendStarted);
         if !self.append(leaf, changes) {
             self.rebuild(writer, path, leaf, changes, guard);
