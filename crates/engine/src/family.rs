@@ -115,7 +115,7 @@ impl FamilyCore {
                     Some(record) if record.flags & BLOB != 0 => return Ok(Resident::Cold),
                     found => found.map(|record| record.value),
                 };
-                self.tree.warm_up(page, away, &payload, &guard)?;
+                self.tree.warm_up(page, away, key, &payload, &guard)?;
                 row.add(Count::GetsFromWarm, 1);
                 row.record(Measure::GetWarm, started.elapsed().as_nanos() as u64);
                 let Some(value) = value else {
@@ -228,7 +228,7 @@ impl FamilyCore {
                         Some(record) if record.flags & BLOB != 0 => drop(self.tree.resident(page, &guard)?),
                         found => {
                             self.counters.add(Count::GetsFromWarm, 1);
-                            self.tree.warm_up(page, away, &payload, &guard)?;
+                            self.tree.warm_up(page, away, key, &payload, &guard)?;
                             return found.map(|record| show(record, &guard)).transpose();
                         }
                     }

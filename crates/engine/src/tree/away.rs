@@ -50,6 +50,7 @@ impl Tree {
             None => return Lookup::Cold(page, away),
         };
         self.around.counters.add(Count::GetsFromRecords, 1);
+        self.observe(page, key);
         answer
     }
 
@@ -75,8 +76,16 @@ impl Tree {
         Error::Corruption { path: self.around.path.join(PAGE_FILE_NAME), offset, what: what.into() }
     }
 
-    /// A warm leaf that is read again and again gets its image, if there is room for it.
-    pub fn warm_up(&self, page: &PageRef, away: Away<'_>, payload: &Payload, guard: &Guard) -> Result<()> {
+    /// A warm leaf has answered. One that is read again and again gets its image, if there is room for it.
+    pub fn warm_up(
+        &self,
+        page: &PageRef,
+        away: Away<'_>,
+        key: &[u8],
+        payload: &Payload,
+        guard: &Guard,
+    ) -> Result<()> {
+        self.observe(page, key);
         if away.is_busy() && self.around.memory.has_room(Part::Leaves) {
             self.build(page, away, payload, guard)?;
         }
@@ -113,6 +122,7 @@ impl Tree {
         } else {
             self.keep(page, away, key, found, &payload, guard)?;
         }
+        self.observe(page, key);
         Ok(Some(payload))
     }
 

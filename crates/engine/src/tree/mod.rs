@@ -123,10 +123,23 @@ impl Tree {
         self.may_be_cold.store(true, Ordering::Relaxed);
     }
 
-    /// A leaf is read or written.
+    /// A leaf is scanned or written.
     #[inline(always)]
     pub(crate) fn visit(&self, page: &PageRef) {
         page.touch();
+        self.observe_leaf(page);
+    }
+
+    /// A point read has got its answer from a leaf, which it touched. Not before: an attempt that has to wait for the disk is
+    /// followed by another.
+    #[inline(always)]
+    fn observe(&self, page: &PageRef, key: &[u8]) {
+        self.observe_leaf(page);
+        self.observer.point_read(key);
+    }
+
+    #[inline(always)]
+    fn observe_leaf(&self, page: &PageRef) {
         let identity = std::ptr::from_ref(page).addr() as u64;
         if self.observer.follows_leaf(identity) {
             self.visited(page, identity);

@@ -52,14 +52,16 @@ impl Tree {
 
     #[inline(always)]
     fn lookup_in<'g>(&self, page: &'g PageRef, key: &[u8], as_of: AsOf, guard: &'g Guard) -> Lookup<'g> {
-        self.visit(page);
-        self.observer.point_read(key);
+        page.touch();
         match page.leaf(guard) {
             Found::Cold(away) => self.lookup_away(page, away, key),
-            Found::Hot(leaf) => match self.version_in(leaf, key, as_of) {
-                Some(record) if self.is_live(&record) => Lookup::Found(record),
-                _ => Lookup::Absent,
-            },
+            Found::Hot(leaf) => {
+                self.observe(page, key);
+                match self.version_in(leaf, key, as_of) {
+                    Some(record) if self.is_live(&record) => Lookup::Found(record),
+                    _ => Lookup::Absent,
+                }
+            }
         }
     }
 
