@@ -60,6 +60,8 @@ class Sizes:
     """Of a record in the point cache."""
     overhead: int = 0
     """Of all that is not leaves: inner pages, what identifies pages, buffers of the log."""
+    most_records: int | None = None
+    """The point cache holds no more: a leaf of which many records are read gets its image. None: no limit."""
 
     @property
     def compression(self) -> float:
@@ -180,7 +182,10 @@ class Model:
         for leaves, records in zip(self._leaves, self._records, strict=True):
             cold, new = leaves.at(warm)[1], records.at(warm)[1]
             beyond.append((cold, new, min(cold / new, 1.0) if new > 0 else 0.0))
-        remembered = time_when(self._records, [apart for _, _, apart in beyond], warm, tiers.point_cache)
+        kept_records = tiers.point_cache
+        if self.sizes.most_records is not None:
+            kept_records = min(kept_records, self.sizes.most_records)
+        remembered = time_when(self._records, [apart for _, _, apart in beyond], warm, kept_records)
         found: dict[str, Hits] = {}
         for family, leaves, records, (cold, new, apart) in zip(
             self.curves, self._leaves, self._records, beyond, strict=True
