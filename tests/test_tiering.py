@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import logging
 import os
@@ -11,16 +12,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from click.testing import CliRunner, Result
 
 import lyredb
 from lyredb import tiering
-from lyredb.tiering import evidence, manager
+from lyredb.cli import main
+from lyredb.tiering import evidence, manager, trial
 
 RECORDS = 60_000
 MEMORY = 4 << 20
@@ -237,3 +241,40 @@ def test_costs_are_those_that_were_measured() -> None:
     later = stats(get=times((3e-7, 500), (9e-5, 600)), get_warm=times(), get_cold=times((9e-5, 1095), (1.0, 5)))
     assert evidence.since(later, seen).family_histograms["default"]["get_cold"].count == 100
     assert evidence.since(seen, later).family_histograms["default"]["get_cold"].count == 1000, "another family"
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["tiering", *map(str, arguments)], env={"COLUMNS": "100"})
+
+
+def test_the_command_plans_and_draws(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "curves.png"
+    done = command(folder, "--memory", "4MiB", "--seconds", "1", "--plot", picture)
+    assert done.exit_code == 0, done.output
+    for part in ("point cache", "+100%", "misses of default", "100% ┤", "└──"):
+        assert part in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    refused = command(folder, "--memory", "4MiB", "--seconds", "0.5", "--plot", tmp_path / "curves.txt")
+    assert refused.exit_code == 3, refused.output
+
+
+def test_the_command_follows_a_trace(folder: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "keys.txt"
+    trace.write_text("\n".join(key(number).decode() for number in range(3000)))
+    done = command(folder, "--memory", "4MiB", "--seconds", "1", "--trace", trace, "--json")
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)["plan"]
+    assert plan["budget"] == MEMORY
+    (curve,) = plan["curves"]
+    assert curve["records"][-1][0] < 2 * 3000 * 220, "only so many records were asked for"
+    empty = tmp_path / "none.txt"
+    empty.write_text("")
+    assert command(folder, "--trace", empty).exit_code == 3
+
+
+def test_the_mixture_is_skewed() -> None:
+    drawn = Counter(itertools.islice(trial.mixture(range(10_000)), 50_000))
+    most = [count for _, count in drawn.most_common(100)]
+    assert sum(most) == pytest.approx(50_000 * 0.8 * 0.5, rel=0.15), "half of what the law has in its first hundredth"
+    assert len(drawn) > 8000

@@ -118,10 +118,15 @@ def sizes(stats: Stats, known: Sizes) -> Sizes:
     image = mean("memory_leaves", "leaves_hot", 16) or known.image
     found = sum(int(rows["bytes_read"]) for rows in stats.families.values() if "bytes_read" in rows)
     gets = sum(int(rows["gets_found"]) for rows in stats.families.values() if "gets_found" in rows)
+    stored = min(mean("memory_warm", "leaves_warm", 16) or read or known.stored, image)
+    # As the engine measures its curve of point reads.
+    record = found / gets + _BESIDE_VALUE if gets else known.record
+    of_a_leaf = _USUALLY_KEPT * min(_MOST_KEPT * record, _LARGEST_SHARE * image)
     return Sizes(
         image=image,
-        stored=min(mean("memory_warm", "leaves_warm", 16) or read or known.stored, image),
-        record=found / gets + _BESIDE_VALUE if gets else known.record,
+        stored=stored,
+        record=record,
+        most_records=int(figure["file_used"] / stored * of_a_leaf),
         overhead=max(figure["memory_used"] - sum(figure[name] for name in leaves), 0),
     )
 

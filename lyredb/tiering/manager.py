@@ -79,8 +79,11 @@ class Tiering:
         self._paused = self._warned = False
         self._before: Stats | None = None
 
-    def status(self) -> Status:
+    def status(self, answered: dict[str, int] | None = None) -> Status:
         """How memory is divided now.
+
+        Args:
+            answered: What to tell of gets, in place of those since the last look.
 
         Raises:
             ClosedError: The database is closed.
@@ -103,7 +106,7 @@ class Tiering:
                 looked=self._looked,
                 age=None if self._looked_at is None else time.monotonic() - self._looked_at,
                 paused=self._paused,
-                answered=_answered(stats, self._before),
+                answered=_answered(stats, self._before) if answered is None else answered,
                 outlook=() if self._plan is None else tuple(what_if(self._plan)),
             )
 
@@ -156,6 +159,15 @@ class Tiering:
             self._looked += 1
             self._looked_at = time.monotonic()
             return found
+
+    def forget(self) -> None:
+        """Lets what was seen so far count for nothing, as when the work is another from now on.
+
+        Raises:
+            ClosedError: The database is closed.
+        """
+        with self._lock:
+            self._look(0.0)
 
     def pause(self) -> None:
         """No further plans by themselves; the present one stays in force. `plan_now` still makes one."""
