@@ -29,6 +29,9 @@ use crate::tree::{
 /// Pages under an inner page on disk at most.
 const FAN_OUT: usize = if cfg!(feature = "small-pages") { 8 } else { 192 };
 
+/// Times that the epoch is nudged at the end.
+const RECLAIM_STEPS: usize = 8;
+
 /// What the checkpoints know of the page file, beyond what the pages in memory know of themselves.
 #[derive(Default)]
 pub struct CheckpointState {
@@ -54,6 +57,15 @@ pub struct Checkpointed {
     pub times: Histogram,
 }
 
+/// Which pages a checkpoint moves, beside what it writes anyway.
+#[derive(Clone, Copy, Debug)]
+pub enum Moving {
+    /// What lies from this byte of the page file on, to free places before it.
+    Forward { from: u64 },
+    /// What lies before this byte, behind it: then the free places are one, and the next can move all forward.
+    Behind { end: u64 },
+}
+
 /// One checkpoint on its way.
 struct Run<'a> {
     core: &'a Core,
@@ -61,8 +73,7 @@ struct Run<'a> {
     snapshot: Arc<ActiveVersion>,
     version: u64,
     now: u64,
-    /// Move what lies from this byte of the page file on, where there is room below.
-    move_from: Option<u64>,
+    moving: Option<Moving>,
     /// No longer needed once the superblock is on disk.
     freed: Vec<u64>,
     /// Written for pages that are not, or no longer, in the tree.
@@ -82,11 +93,11 @@ impl Core {
     }
 
     /// Writes all that is visible now, so that the log before it is no longer needed.
-    pub fn checkpoint(&self, move_from: Option<u64>) -> Result<()> {
-        self.checkpoint_locked(&mut self.checkpoint.lock(), move_from)
+    pub fn checkpoint(&self, moving: Option<Moving>) -> Result<()> {
+        self.checkpoint_locked(&mut self.checkpoint.lock(), moving)
     }
 
-    pub fn checkpoint_locked(&self, state: &mut CheckpointState, move_from: Option<u64>) -> Result<()> {
+    pub fn checkpoint_locked(&self, state: &mut CheckpointState, moving: Option<Moving>) -> Result<()> {
         if state.ended {
             return Err(Error::Closed);
         }
@@ -105,7 +116,7 @@ impl Core {
             snapshot: Arc::clone(&active),
             version,
             now: self.clock.now(),
-            move_from,
+            moving,
             freed: take(&mut state.doomed),
             orphans: Vec::new(),
             structure: Vec::new(),
@@ -139,6 +150,8 @@ impl Core {
         point(Point::CheckpointDone);
         guard.flush();
         drop(guard);
+        // What nobody is on the way to is free for the next checkpoint, however soon that comes.
+        (0..RECLAIM_STEPS).for_each(|_| epoch::pin().flush());
         self.pages.shrink().map(drop)
     }
 }
@@ -333,8 +346,11 @@ impl Run<'_> {
     }
 
     fn is_to_move(&self, extent: u64) -> bool {
-        let Some((from, extent)) = self.move_from.zip(Extent::from_bits(extent)) else { return false };
-        extent.offset() >= from
+        let Some((moving, extent)) = self.moving.zip(Extent::from_bits(extent)) else { return false };
+        match moving {
+            Moving::Forward { from } => extent.offset() >= from,
+            Moving::Behind { end } => extent.offset() < end,
+        }
     }
 
     /// A leaf's place on disk, and whether that is a new one. With `cut`, only what stands from that key on.
@@ -363,7 +379,7 @@ impl Run<'_> {
             let whole = |record: &Record<'_>| [prefix, record.key].concat();
             gathered.records.retain(|record| whole(record).as_slice() >= cut);
         }
-        if self.move_from.is_some() && gathered.records.iter().any(|record| record.flags & BLOB != 0) {
+        if self.moving.is_some() && gathered.records.iter().any(|record| record.flags & BLOB != 0) {
             // Should this checkpoint fail, the next has to write where the long values have moved to.
             let _writer = family.tree.writer.lock();
             page.set(DIRTY);
@@ -429,8 +445,12 @@ impl Run<'_> {
     }
 
     fn relocate(&self, extent: u64) -> Result<Option<u64>> {
-        let Some((below, extent)) = self.move_from.zip(Extent::from_bits(extent)) else { return Ok(None) };
-        Ok(self.core.pages.relocate(extent, below)?.map(Extent::to_bits))
+        let Some((moving, extent)) = self.moving.zip(Extent::from_bits(extent)) else { return Ok(None) };
+        let moved = match moving {
+            Moving::Forward { from } => self.core.pages.relocate(extent, from)?,
+            Moving::Behind { end } => Some(self.core.pages.relocate_behind(extent, end)?),
+        };
+        Ok(moved.map(Extent::to_bits))
     }
 
     /// The place of a long value, which it gets if it has none, or changes if it is to move.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::checkpoint::Moving;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::pagefile::Usage;
@@ -9,7 +10,7 @@ use crate::snapshot::Progress;
 use crate::sync::{Instant, Ordering, epoch, thread};
 
 /// For readers of pages that are to be given back.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Less at the end of the file is not worth another checkpoint.
 const LEAST_GAIN_BYTES: u64 = 64 << 10;
 
@@ -45,8 +46,7 @@ impl Core {
             if in_vain > 0 && usage.free_bytes < usage.file_bytes / 4 {
                 return Ok(());
             }
-            // Where no hole is large enough for what is at the end, all is moved forward, and holes come together.
-            self.checkpoint(Some(if in_vain == 0 { move_from } else { 0 }))?;
+            self.checkpoint(Some(moving(&usage, move_from, in_vain)))?;
             // Some of what the moved pages occupied is given back by the checkpoint after only.
             self.give_back()?;
             let now = self.pages.usage().file_bytes;
@@ -70,13 +70,13 @@ impl Core {
 
     /// For the end: brings a small database within its slack, and leaves a large one to the next opening's quiet moments.
     pub fn tidy_at_close(&self) -> Result<()> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             self.give_back()?;
             let usage = self.pages.usage();
             if usage.file_bytes > STEP_BYTES || usage.free_bytes <= self.slack_bytes(&usage) {
                 break;
             }
-            self.checkpoint(Some(packed_bytes(&usage)))?;
+            self.checkpoint(Some(moving(&usage, packed_bytes(&usage), attempt)))?;
         }
         self.give_back()
     }
@@ -85,6 +85,11 @@ impl Core {
     fn slack_bytes(&self, usage: &Usage) -> u64 {
         usage.used_bytes / 100 * self.settings.slack_percent() + TRIFLE_BYTES
     }
+}
+
+/// Where no hole was large enough for what is at the end, the second attempt brings the holes together.
+fn moving(usage: &Usage, from: u64, attempt: u32) -> Moving {
+    if attempt == 1 { Moving::Behind { end: usage.file_bytes } } else { Moving::Forward { from } }
 }
 
 /// What is used fits below this byte, and some more, as not every hole fits a page.
@@ -143,6 +148,7 @@ impl Tidying {
         }
         (self.before, self.attempted_at) = (Some(takes), logged);
         let move_from = packed_bytes(&usage).max(usage.file_bytes.saturating_sub(STEP_BYTES));
-        core.checkpoint(Some(move_from))
+        let attempt = if usage.file_bytes > STEP_BYTES { 0 } else { self.in_vain };
+        core.checkpoint(Some(moving(&usage, move_from, attempt)))
     }
 }

@@ -252,8 +252,7 @@ fn leaves_that_are_written_early_give_their_places_back() {
         }
     }
     database.compact(&mut |_, _| true).expect("a compaction");
-    // Where pages and holes take turns some holes are too small for any page.
-    assert_close(&database, 1.8, "compacted");
+    assert_close(&database, 1.3, "compacted");
     assert_sound(&database);
 }
 

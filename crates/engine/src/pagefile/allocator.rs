@@ -69,6 +69,12 @@ impl FreeMap {
         Some(start)
     }
 
+    /// A place with `length` granules in the free run at the very end, at or behind `from`.
+    pub(super) fn allocate_at_end(&mut self, length: u64, from: u64) -> Option<u64> {
+        let start = from.max(self.end - self.tail());
+        (start + length <= self.end && self.take(start, length)).then_some(start)
+    }
+
     /// Marks free granules as used; false, and nothing is changed, when they are not all free.
     pub(super) fn take(&mut self, start: u64, length: u64) -> bool {
         let Some((&run_start, &run)) = self.runs.range(..=start).next_back() else { return false };

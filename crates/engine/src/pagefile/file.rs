@@ -209,6 +209,29 @@ impl PageFile {
         })
     }
 
+    /// Copies the stored page to the end of the file, behind byte `from`, and grows the file where needed. The old extent
+    /// stays in use until it is released.
+    pub fn relocate_behind(&self, extent: Extent, from: u64) -> Result<Extent> {
+        self.check_writable()?;
+        with_buffer(|buffer| {
+            let (header, page) = self.load(extent, buffer)?;
+            let from = from.div_ceil(GRANULE_BYTES);
+            let mut space = self.space.lock();
+            let start = match space.allocate_at_end(header.granules(), from) {
+                Some(start) => start,
+                None => {
+                    self.grow(&mut space, header.granules())?;
+                    let start = space.allocate_at_end(header.granules(), from);
+                    start.unwrap_or_else(|| unreachable!("the file has just grown by what was missing"))
+                }
+            };
+            drop(space);
+            let target = Extent::new(start, header.granules());
+            self.store(&header, page, target)?;
+            Ok(target)
+        })
+    }
+
     /// Frees extents for reuse at once. `Error::Corruption` at the first that is not in use; those before it are freed.
     pub fn release(&self, extents: &[Extent]) -> Result<()> {
         self.check_writable()?;
@@ -301,19 +324,25 @@ impl PageFile {
         let mut space = self.space.lock();
         let mut start = space.allocate(granules, u64::MAX);
         if start.is_none() {
-            let step = growth_bytes(space.end() * GRANULE_BYTES) / GRANULE_BYTES;
-            let needed = space.end() + granules - space.tail();
-            let end = needed.max(space.end() + step).min(MAX_OFFSET_GRANULES);
-            if end < needed {
-                return Err(Error::io("grow", &self.path)(io::ErrorKind::FileTooLarge.into()));
-            }
-            self.file.set_len(end * GRANULE_BYTES).map_err(Error::io("grow", &self.path))?;
-            space.grow(end);
-            self.end_bytes.store(end * GRANULE_BYTES, Ordering::Release);
+            self.grow(&mut space, granules)?;
             start = space.allocate(granules, u64::MAX);
         }
         let Some(start) = start else { unreachable!("the file has just grown by what was missing") };
         Ok(Extent::new(start, granules))
+    }
+
+    /// Until there are as many free granules at the end.
+    fn grow(&self, space: &mut FreeMap, granules: u64) -> Result<()> {
+        let step = growth_bytes(space.end() * GRANULE_BYTES) / GRANULE_BYTES;
+        let needed = space.end() + granules - space.tail();
+        let end = needed.max(space.end() + step).min(MAX_OFFSET_GRANULES);
+        if end < needed {
+            return Err(Error::io("grow", &self.path)(io::ErrorKind::FileTooLarge.into()));
+        }
+        self.file.set_len(end * GRANULE_BYTES).map_err(Error::io("grow", &self.path))?;
+        space.grow(end);
+        self.end_bytes.store(end * GRANULE_BYTES, Ordering::Release);
+        Ok(())
     }
 
     /// Seals and writes a page to an extent that is ours; on an error the extent is free again.

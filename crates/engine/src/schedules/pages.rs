@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
 
 use super::{database, explore, get, number_in, open, value_of};
+use crate::checkpoint::Moving;
 use crate::core::Shared;
 use crate::disk::MemoryDisk;
 use crate::tree::{Columns, Fetched, Rows};
@@ -244,7 +245,9 @@ fn leaves_change_their_form_beside_a_checkpoint() {
 
 #[test]
 fn leaves_change_their_form_while_compaction_moves_them() {
-    explore_forms(4_000, |database| core(database).checkpoint(Some(10 << 10)).expect("the disk has no faults"));
+    explore_forms(4_000, |database| {
+        core(database).checkpoint(Some(Moving::Forward { from: 10 << 10 })).expect("the disk has no faults")
+    });
 }
 
 #[test]
@@ -260,7 +263,9 @@ fn leaves_change_their_form_while_memory_is_divided_anew() {
 fn compaction_moves_leaves_that_are_written_early() {
     explore_changes(4_000, |database| {
         thread::scope(|scope| {
-            scope.spawn(move || core(database).checkpoint(Some(10 << 10)).expect("the disk has no faults"));
+            scope.spawn(move || {
+                core(database).checkpoint(Some(Moving::Forward { from: 10 << 10 })).expect("the disk has no faults")
+            });
             scope.spawn(move || core(database).drive_out(0).expect("the disk has no faults"));
         });
     });
@@ -270,8 +275,8 @@ fn compaction_moves_leaves_that_are_written_early() {
 fn compaction_moves_pages_under_their_readers() {
     explore_changes(4_000, |database| {
         let core = core(database);
-        core.checkpoint(Some(10 << 10)).expect("the disk has no faults");
-        core.checkpoint(Some(10 << 10)).expect("the disk has no faults");
+        core.checkpoint(Some(Moving::Forward { from: 10 << 10 })).expect("the disk has no faults");
+        core.checkpoint(Some(Moving::Forward { from: 10 << 10 })).expect("the disk has no faults");
     });
 }
 
