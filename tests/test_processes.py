@@ -241,6 +241,7 @@ def test_a_writer_that_is_stopped_keeps_the_lock_and_one_that_is_killed_does_not
         print(number, flush=True)
     """
     command = [sys.executable, "-c", "import textwrap, sys; exec(textwrap.dedent(sys.argv.pop(1)))", program, str(path)]
+    highest = 0
     for _ in range(5):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
@@ -261,4 +262,6 @@ def test_a_writer_that_is_stopped_keeps_the_lock_and_one_that_is_killed_does_not
             with lyredb.open(path) as db:
                 assert db.check().ok
                 assert b"%d" % last in db
-                assert len(db) <= last + 2
+                # Writers before this one may have come further.
+                highest = max(highest, last)
+                assert len(db) <= highest + 2
