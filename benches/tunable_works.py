@@ -19,6 +19,7 @@ import lyredb
 
 from .data import Data, slices
 from .settings import BATCH_RECORDS
+from .tiers import page_cache
 from .workloads.base import timed
 
 Value = int | str
@@ -326,7 +327,7 @@ class PointCacheBytes(_Scarce):
 
 
 class WarmCodec(Work):
-    """Leaves of a database that is compressed with zstd, driven from memory into what is kept warm, and gets from there."""
+    """Leaves of a database compressed with zstd, driven from memory into what is kept warm, and gets from there."""
 
     tunable = "warm_codec"
     values = ("stored", "none", "lz4")
@@ -382,6 +383,21 @@ class AbsentFilter(_Scarce):
 
     def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
         return data.absent_keys(sizes.operations)
+
+
+class ReadaheadBytes(Work):
+    """A scan of records on disk within a memory that holds a part of them, the file not in the system's cache."""
+
+    tunable = "readahead_bytes"
+    values = (0, 32 << 10, 256 << 10, MIB)
+    measures: ClassVar = {"scan from the disk": "rows/s"}
+
+    def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
+        with self.open(folder, value) as db:
+            load(db, Data(sizes.seed, sizes.records))
+        page_cache.drop(folder)
+        with self.open(folder, value, memory_bytes=2 * MIB) as db:
+            return {"scan from the disk": rows_a_second(db.scan())}
 
 
 class CheckpointLogBytes(Work):
@@ -510,6 +526,7 @@ WORKS: dict[str, Work] = {
         WarmCodec(),
         Replacement(),
         AbsentFilter(),
+        ReadaheadBytes(),
         CheckpointLogBytes(),
         GroupIntervalMs(),
         HeldBackBytes(),

@@ -1,4 +1,4 @@
-"""Reads data larger than memory in several ways: `read_storm.py FOLDER MEMORY_BYTES RECORDS SECONDS [SETTING=VALUE...]`.
+"""Reads what is larger than memory: `read_storm.py FOLDER MEMORY_BYTES RECORDS SECONDS [SETTING=VALUE...]`.
 
 Prints a line of JSON for each way to read: of each of many moments, what the database says that it uses, and what the
 process takes beyond what it took without that when it had just opened the database. The last line is for a budget that

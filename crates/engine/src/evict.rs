@@ -115,7 +115,7 @@ impl Core {
         let goal = budget - budget / 32;
         let within = (budget, self.versions.active()[0]);
         self.divide_memory();
-        self.families.read().values().for_each(|family| family.tree.observer.begin());
+        self.families.read().values().for_each(|family| family.tree.observer.begin(|| family.counters.accesses()));
         {
             let mut evictor = self.tiers.evictor.lock();
             if within != evictor.within {

@@ -115,7 +115,7 @@ impl FamilyCore {
                     Some(record) if record.flags & BLOB != 0 => return Ok(Resident::Cold),
                     found => found.map(|record| record.value),
                 };
-                self.tree.warm_up(page, away, key, &payload, &guard)?;
+                self.tree.warm_up(page, away, &[key], &payload, &guard)?;
                 row.add(Count::GetsFromWarm, 1);
                 row.record(Measure::GetWarm, started.elapsed().as_nanos() as u64);
                 let Some(value) = value else {
@@ -228,14 +228,14 @@ impl FamilyCore {
                         Some(record) if record.flags & BLOB != 0 => drop(self.tree.resident(page, &guard)?),
                         found => {
                             self.counters.add(Count::GetsFromWarm, 1);
-                            self.tree.warm_up(page, away, key, &payload, &guard)?;
+                            self.tree.warm_up(page, away, &[key], &payload, &guard)?;
                             return found.map(|record| show(record, &guard)).transpose();
                         }
                     }
                 }
                 Lookup::Cold(page, away) => {
                     loaded.set(loaded.get().or_else(|| Some(Instant::now())));
-                    if let Some(payload) = self.tree.read_cold(page, away, key, &guard)? {
+                    if let Some(payload) = self.tree.read_cold(page, away, &[key], &guard)? {
                         let found = self.tree.search(&payload, away, key)?;
                         return found.map(|record| show(record, &guard)).transpose();
                     }

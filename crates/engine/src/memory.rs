@@ -189,6 +189,13 @@ impl Memory {
         self.part(part) < self.target(part)
     }
 
+    /// Whether what is wanted once would soon drive out of the leaves what is wanted again. Making room does not change
+    /// that.
+    pub fn is_tight(&self) -> bool {
+        let nearly = |bytes: u64| bytes - bytes / 16;
+        self.part(Part::Leaves) >= nearly(self.target(Part::Leaves)) || self.used() >= nearly(self.budget())
+    }
+
     /// Bytes above the budget, 0 when within it.
     pub fn excess(&self) -> u64 {
         self.used().saturating_sub(self.budget())

@@ -84,6 +84,18 @@ impl Snapshot {
         self.held().map(|()| cold)
     }
 
+    /// The values of the keys at these positions, which `multi_get_resident` has told to take the disk, in any order: each
+    /// leaf is read once, several at the same time.
+    pub fn multi_get_from_disk(
+        &self,
+        family: &Family,
+        keys: &[&[u8]],
+        positions: &[usize],
+    ) -> Result<Vec<(usize, Option<Vec<u8>>)>> {
+        let answers = family.core.read_many(keys, positions, self.as_of())?;
+        self.held().map(|()| answers)
+    }
+
     /// Live records in the range. `progress` gets the records so far, twice.
     pub fn count(&self, family: &Family, range: &Range, progress: Progress<'_>) -> Result<u64> {
         family.core.usable()?;

@@ -77,8 +77,8 @@ pub fn multi_get(snapshot: &Snapshot, family: &Family, keys: &[&[u8]]) -> Vec<Op
     let cold = snapshot
         .multi_get_resident(family, keys, &mut |index, value| values[index] = value.map(<[u8]>::to_vec))
         .expect("reads");
-    for index in cold {
-        values[index] = snapshot.get(family, keys[index], |value| value.to_vec()).expect("a read");
+    for (index, value) in snapshot.multi_get_from_disk(family, keys, &cold).expect("reads") {
+        values[index] = value;
     }
     values
 }
