@@ -150,7 +150,7 @@ class Writer:
         single = self.db.family("single", key="tuple")
         while True:
             thread = random.randrange(THREADS)
-            first = random.randrange(self.done[thread] // 3 + 1) * 3
+            first = random.randrange(max(self.done[thread], 0) // 3 + 1) * 3
             for number in [*range(first, first + 30, random.choice((3, 30)))] * 2:
                 if number <= self.done[thread]:
                     found = single.get((thread, number))
