@@ -3,8 +3,8 @@
 Each line it prints, "thread number", says that all commits of that thread up to that number are acknowledged: as
 durable with "sync", by `db.sync()` otherwise. "+open" and "-open" say that it begins and ends to open the database; the
 same for "checkpoint", "compact" and "close". "=thread number" is the last commit of a thread
-that it finds when it has opened the database. "*records warm" says, before it closes, how many point reads were answered
-from excerpts of leaves, and from leaves as they are stored. Anything else it prints is an error.
+that it finds when it has opened the database. "*records warm" says, before it closes, how many point reads were
+answered from excerpts of leaves, and from leaves as they are stored. Anything else it prints is an error.
 
 After SECONDS the program comes to its end with the database open and its threads at work: then with "async" a commit
 is acknowledged when it is done. If SECONDS is 0 it closes and opens the database again and again, with its threads at
@@ -150,7 +150,7 @@ class Writer:
         single = self.db.family("single", key="tuple")
         while True:
             thread = random.randrange(THREADS)
-            first = random.randrange(self.done[thread] // 3 + 1) * 3
+            first = random.randrange(max(self.done[thread], 0) // 3 + 1) * 3
             for number in [*range(first, first + 30, random.choice((3, 30)))] * 2:
                 if number <= self.done[thread]:
                     found = single.get((thread, number))
@@ -163,7 +163,9 @@ class Writer:
             time.sleep(random.random() * 0.02)
             if random.random() < 0.3:
                 part = random.choice(("hot_bytes", "warm_bytes", "point_cache_bytes"))
-                self.db.configure(**{part: random.choice((0, 0, 16 << 10) if part == "hot_bytes" else (0, 8 << 10, 1 << 20))})
+                self.db.configure(
+                    **{part: random.choice((0, 0, 16 << 10) if part == "hot_bytes" else (0, 8 << 10, 1 << 20))}
+                )
             name = random.choice(("checkpoint", "compact"))
             with phase(name):
                 getattr(self.db, name)()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::core::Core;
 use crate::counters::{Count, Measure};
 use crate::error::Result;
 use crate::family::{Family, FamilyCore};
@@ -16,6 +17,8 @@ pub type Overlaid = (Vec<u8>, Option<Vec<u8>>);
 
 pub struct Cursor {
     snapshot: Snapshot,
+    /// Not a handle, which would keep the database open.
+    database: Arc<Core>,
     family: Arc<FamilyCore>,
     tree: tree::Cursor,
     whole: Range,
@@ -49,6 +52,7 @@ impl Cursor {
         row.add(Count::Scans, 1);
         Cursor {
             snapshot,
+            database: Arc::clone(&family.database.0),
             family: Arc::clone(&family.core),
             tree,
             whole: range,
@@ -90,6 +94,7 @@ impl Cursor {
         };
         // An end may be that of a tree which was emptied by `close` meanwhile.
         self.family.usable()?;
+        self.database.relieve_memory_of_reads();
         self.snapshot.held()?;
         self.rows_fetched += (rows.len() - rows_before) as u64;
         self.family.counters.add(Count::BytesRead, (rows.bytes() - bytes_before) as u64);
