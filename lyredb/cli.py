@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import click
 from rich.console import Console
@@ -22,20 +22,13 @@ from rich.table import Table
 
 import lyredb
 from lyredb import presets
+from lyredb.cli_text import from_text, plain, shown
 from lyredb.presets import page
 
 EXIT_NO = 1
 EXIT_REFUSED = 3
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class _Codec(Protocol):
-    """A family's `key_codec` or `value_codec`."""
-
-    @property
-    def name(self) -> str: ...
-    def encode(self, value: Any) -> bytes: ...
 
 
 class _Size(click.ParamType[int]):
@@ -252,7 +245,7 @@ def salvage(path: Path, destination: Path, save_all: bool, as_json: bool) -> Non
                 "families": {name: vars(family) for name, family in report.families.items()},
                 "problems": [_plain_problem(each) for each in report.problems],
                 "lost_versions": report.lost_versions,
-                "lost_values": [{"family": name, "key": _plain(key)} for name, key in report.lost_values],
+                "lost_values": [{"family": name, "key": plain(key)} for name, key in report.lost_values],
                 "unplaced_records": report.unplaced_records,
                 "ok": report.ok,
             }
@@ -319,16 +312,16 @@ def get(path: Path, key: str, family: str, as_json: bool) -> None:
     """
     with _opened(path) as database:
         records = database.existing_family(family)
-        value = records.get(_from_text(records.key_codec, key), _ABSENT)
+        value = records.get(from_text(records.key_codec, key), _ABSENT)
     if value is _ABSENT:
         click.echo(f"lyredb: there is no key {key!r} in family {family!r}", err=True)
         sys.exit(EXIT_NO)
     if as_json:
-        _print_json({"key": key, "value": _plain(value)})
+        _print_json({"key": key, "value": plain(value)})
     elif isinstance(value, bytes):
         click.echo(value)
     else:
-        click.echo(value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False))
+        click.echo(value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False))
 
 
 @main.command()
@@ -345,7 +338,7 @@ def put(path: Path, key: str, value: str, *, family: str, ttl: float | None, as_
     """
     with _opened(path, read_only=False) as database:
         records = database.existing_family(family)
-        records.put(_from_text(records.key_codec, key), _from_text(records.value_codec, value), ttl=ttl)
+        records.put(from_text(records.key_codec, key), from_text(records.value_codec, value), ttl=ttl)
     if as_json:
         _print_json({"key": key, "stored": True})
 
@@ -359,7 +352,7 @@ def delete(path: Path, key: str, family: str, as_json: bool) -> None:
     """Delete KEY. Exit code 1 if it was not there."""
     with _opened(path, read_only=False) as database:
         records = database.existing_family(family)
-        deleted = records.delete(_from_text(records.key_codec, key))
+        deleted = records.delete(from_text(records.key_codec, key))
     if as_json:
         _print_json({"key": key, "deleted": deleted})
     elif not deleted:
@@ -396,12 +389,66 @@ def scan(
         codec = records.key_codec
         if prefix is not None and codec.name == "int":
             raise click.UsageError("the family's keys are numbers, which have no prefixes: give --start and --stop")
-        first, last, begin = (None if text is None else _from_text(codec, text) for text in (start, stop, prefix))
+        first, last, begin = (None if text is None else from_text(codec, text) for text in (start, stop, prefix))
         for key, value in records.scan(first, last, prefix=begin, reverse=reverse, limit=limit or None):
             if as_json:
-                click.echo(json.dumps({"key": _plain(key), "value": _plain(value)}, ensure_ascii=False))
+                click.echo(json.dumps({"key": plain(key), "value": plain(value)}, ensure_ascii=False))
             else:
-                click.echo(f"{_shown(key)}  {_shown(value)}")
+                click.echo(f"{shown(key)}  {shown(value)}")
+
+
+# --- tiering
+
+
+@main.command()
+@_path_argument
+@click.option("--memory", type=_Size(), metavar="SIZE", help='How much memory to plan for, e.g. "200 MiB".')
+@click.option("--seconds", type=click.FloatRange(min=0.5), default=6.0, show_default=True, help="How long to read.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Keys to read, one a line, as for get.",
+)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves, e.g. as a PNG.")
+@_family_option
+@_json_option
+def tiering(
+    path: Path,
+    *,
+    memory: int | None,
+    seconds: float,
+    trace: Path | None,
+    plot: Path | None,
+    family: str,
+    as_json: bool,
+) -> None:
+    """How memory would be divided among hot leaves, warm ones and single records, and what more of it would be worth.
+
+    A database that is not in use has no accesses to plan from, so this reads it for some seconds: the keys of a
+    --trace, over and over, or else up to a million of its own keys, which are read at first, four of five times by
+    Zipf's law (0.99) and once at random. Costs are those of this machine now, with what its system keeps of the file.
+    Nothing is changed. The plot needs matplotlib.
+    """
+    from lyredb.tiering import chart, explanation, trial  # noqa: PLC0415
+
+    options: dict[str, Any] = {} if memory is None else {"memory_bytes": memory}
+    with _opened(path, tiering=False, **options) as database:
+        records = database.existing_family(family)
+        keys = None
+        if trace is not None:
+            lines = trace.read_text(errors="surrogateescape").splitlines()
+            keys = [from_text(records.key_codec, line) for line in lines]
+        with _bar("reading", quiet=as_json) as progress:
+            status = trial.run(database, records, seconds=seconds, trace=keys, progress=progress)
+    if plot is not None:
+        chart.draw(status, plot, title=f"{path.name}: what memory is worth")
+    if as_json:
+        _print_json(status.as_dict())
+        return
+    console = Console()
+    console.print(explanation.table(status))
+    if status.plan is not None and status.plan.curves:
+        console.print("\n", chart.lines(status.plan, width=min(console.width, explanation.WIDTH)), sep="")
 
 
 # --- the demo
@@ -454,9 +501,9 @@ def _command_line() -> str:
     return " ".join(["lyredb", *sys.argv[1:]])
 
 
-def _opened(path: Path, *, read_only: bool = True) -> lyredb.Database[Any, Any]:
+def _opened(path: Path, *, read_only: bool = True, **options: Any) -> lyredb.Database[Any, Any]:
     try:
-        return lyredb.open(path, create=False, read_only=read_only)
+        return lyredb.open(path, create=False, read_only=read_only, **options)
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, "there is no LyreDB database here", str(path)) from None
 
@@ -471,7 +518,7 @@ def _tell_unopenable(path: Path, error: lyredb.CorruptionError, as_json: bool) -
 
 
 def _plain_problem(problem: lyredb.Problem) -> dict[str, Any]:
-    return {**vars(problem), "start": _plain(problem.start), "stop": _plain(problem.stop)}
+    return {**vars(problem), "start": plain(problem.start), "stop": plain(problem.stop)}
 
 
 def _print_problems(problems: list[lyredb.Problem]) -> None:
@@ -486,11 +533,11 @@ def _print_problems(problems: list[lyredb.Problem]) -> None:
 def _shown_range(start: bytes, stop: bytes | None) -> str:
     """Both keys in one form: as text if both are, else as hexadecimal digits."""
     if stop == start + b"\x00":
-        return f"key {_shown(start)}"
+        return f"key {shown(start)}"
     bounds = [key for key in (start, stop) if key]
-    plain = [_plain(key) for key in bounds]
-    as_text = all(isinstance(each, str) and each.isprintable() for each in plain)
-    first, last = ((_shown(key) if as_text else f"0x{key.hex()}") if key else "" for key in (start, stop))
+    texts = [plain(key) for key in bounds]
+    as_text = all(isinstance(each, str) and each.isprintable() for each in texts)
+    first, last = ((shown(key) if as_text else f"0x{key.hex()}") if key else "" for key in (start, stop))
     return f"keys {f'from {first}' if first else 'from the first'} {f'to before {last}' if last else 'to the last'}"
 
 
@@ -549,48 +596,3 @@ def _print_quantiles(console: Console, histograms: dict[str, lyredb.Histogram]) 
 
 def _print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def _from_text(codec: _Codec, text: str) -> Any:
-    """What a key or value given on the command line is for a family's codec."""
-    if codec.name == "bytes":
-        return text.encode(errors="surrogateescape")
-    if codec.name == "str":
-        return text
-    try:
-        found = json.loads(text)
-    except ValueError:
-        raise click.UsageError(f"the family's codec is {codec.name!r}, so give JSON, not {text!r}") from None
-    if codec.name == "tuple":
-        found = _as_tuple(found)
-    try:
-        codec.encode(found)
-    except (TypeError, ValueError) as error:
-        raise click.UsageError(f"{text} does not fit the family's codec {codec.name!r}: {error}") from None
-    return found
-
-
-def _as_tuple(found: Any) -> Any:
-    """JSON has lists where Python has tuples."""
-    return tuple(map(_as_tuple, cast("list[Any]", found))) if isinstance(found, list) else found
-
-
-def _plain(item: Any) -> Any:
-    """What JSON can hold: bytes become text, or {"hex": ...} where they are none."""
-    if isinstance(item, bytes):
-        try:
-            return item.decode()
-        except UnicodeDecodeError:
-            return {"hex": item.hex()}
-    if isinstance(item, (list, tuple)):
-        return [_plain(each) for each in cast("list[Any]", item)]
-    if isinstance(item, dict):
-        return {str(key): _plain(each) for key, each in cast("dict[Any, Any]", item).items()}
-    return item if isinstance(item, (str, int, float, bool, type(None))) else str(item)
-
-
-def _shown(item: Any) -> str:
-    plain = _plain(item)
-    if isinstance(item, bytes) and isinstance(plain, dict):
-        return f"0x{item.hex()}"
-    return plain if isinstance(plain, str) and plain.isprintable() else json.dumps(plain, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from lyredb import _engine
 from lyredb.db import codecs, settings
@@ -24,6 +25,10 @@ from lyredb.db.progress import Progress, reporting
 from lyredb.db.snapshot import Snapshot
 from lyredb.db.stats import Stats, read_stats
 from lyredb.db.transaction import Transaction
+from lyredb.db.watch import Watch
+
+if TYPE_CHECKING:
+    from lyredb.tiering.manager import Tiering
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -37,7 +42,7 @@ _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.1
 
 # Of `open`, beside tunables.
-_ARGUMENTS = ("preset", "durability", "memory_bytes", "read_only", "create", "key", "value")
+_ARGUMENTS = ("preset", "durability", "memory_bytes", "read_only", "create", "tiering", "key", "value")
 
 
 class Database(Family[K, V]):
@@ -46,11 +51,13 @@ class Database(Family[K, V]):
     Any number of threads may use it. `with` closes it; so does the end of the program.
     """
 
-    __slots__ = ("_engine", "_families", "_lock")
+    __slots__ = ("_engine", "_families", "_lock", "_tiering", "_watch")
 
     _engine: _engine.Engine
     _families: dict[str, Family[Any, Any]]
     _lock: threading.RLock
+    _tiering: Tiering | None
+    _watch: Watch | None
 
     def __new__(cls, engine: _engine.Engine, key: _engine.Codec, value: _engine.Codec) -> Database[K, V]:
         self = super().__new__(cls, engine, _engine.DEFAULT_FAMILY, key, value)
@@ -58,6 +65,7 @@ class Database(Family[K, V]):
         self._database = self
         self._families = {}
         self._lock = threading.RLock()
+        self._tiering = self._watch = None
         return self
 
     # --- families
@@ -318,6 +326,20 @@ class Database(Family[K, V]):
         """Counters and histograms since the database was opened, and sizes. Waits for a checkpoint that is running."""
         return read_stats(self._engine)
 
+    @property
+    def tiering(self) -> Tiering:
+        """How memory is divided when it is short, and why: `print(db.tiering.explain())`.
+
+        Raises:
+            ForkedError: The database is of the parent process.
+        """
+        with self._own_lock():
+            if self._tiering is None:
+                # Not before it is needed: it takes time to import.
+                module: Any = importlib.import_module("lyredb.tiering.manager")
+                self._tiering = module.Tiering(self)
+            return cast("Tiering", self._tiering)
+
     # --- life
 
     @property
@@ -345,6 +367,9 @@ class Database(Family[K, V]):
 
         Safe while other threads use the database: their next call raises ClosedError. May be called again.
         """
+        # In a forked child there is no such thread: this raises ForkedError there.
+        if not self._engine.closed and self._watch is not None:
+            self._watch.stop()
         self._engine.close()
         _open_databases.discard(self)
 
@@ -409,6 +434,7 @@ def open(
     memory_bytes: int | None = None,
     read_only: bool = False,
     create: bool = True,
+    tiering: bool | None = None,
     key: None = None,
     value: None = None,
     **tunables: settings.Value,
@@ -422,6 +448,7 @@ def open(
     memory_bytes: int | None = None,
     read_only: bool = False,
     create: bool = True,
+    tiering: bool | None = None,
     key: codecs.CodecLike | None = None,
     value: codecs.CodecLike | None = None,
     **tunables: settings.Value,
@@ -434,6 +461,7 @@ def open(
     memory_bytes: int | None = None,
     read_only: bool = False,
     create: bool = True,
+    tiering: bool | None = None,
     key: codecs.CodecLike | None = None,
     value: codecs.CodecLike | None = None,
     **tunables: settings.Value,
@@ -448,6 +476,8 @@ def open(
         memory_bytes: How much memory pages may take.
         read_only: Refuse writes.
         create: Make the database if there is none.
+        tiering: Whether a thread watches if memory is short, and then divides it anew as the work changes; see
+            `Database.tiering`. None: unless it is open for reading only.
         key: The codec of the default family's keys; see `Database.family`.
         value: The codec of the default family's values.
         **tunables: Settings of the database and defaults for its families; `lyredb tunables` lists them.
@@ -480,6 +510,8 @@ def open(
         engine.close()
         raise
     _open_databases.add(database)
+    if tiering or (tiering is None and not read_only):
+        database._watch = Watch(database)  # pyright: ignore[reportPrivateUsage]
     return database
 
 

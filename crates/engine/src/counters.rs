@@ -57,6 +57,16 @@ named! { Count:
     Conflicts => "conflicts",
 }
 
+/// How often a family's tree was asked for something.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accesses {
+    /// Leaves, but for those that batches changed.
+    pub leaves: u64,
+    /// Records by their keys.
+    pub records: u64,
+    pub batch_records: u64,
+}
+
 named! { Measure:
     Get => "get",
     Put => "put",
@@ -232,6 +242,16 @@ impl FamilyCounters {
     #[inline(always)]
     pub fn add(&self, count: Count, amount: u64) {
         self.row().add(count, amount);
+    }
+
+    pub fn accesses(&self) -> Accesses {
+        let sum = |counts: &[Count]| counts.iter().map(|&count| self.sum(count)).sum();
+        let records = sum(&[Count::GetsFound, Count::GetsAbsent]);
+        Accesses {
+            leaves: records + sum(&[Count::LeavesScanned, Count::Puts, Count::Deletes]),
+            records,
+            batch_records: sum(&[Count::BatchRecords]),
+        }
     }
 
     pub fn sum(&self, count: Count) -> u64 {

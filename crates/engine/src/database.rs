@@ -273,7 +273,7 @@ impl Database {
         self.core.open_check()?;
         let families = self.core.all_families();
         let look = |family: &Arc<FamilyCore>| {
-            let mut observed = family.tree.observer.look(keep);
+            let mut observed = family.tree.observer.look(keep, family.counters.accesses());
             let [read, found] = [Count::BytesRead, Count::GetsFound].map(|count| family.counters.sum(count));
             let bytes = read.checked_div(found).unwrap_or(100) + BESIDE_VALUE_BYTES;
             observed.records.iter_mut().for_each(|(size, _)| *size *= bytes);

@@ -286,7 +286,9 @@ impl Family {
 
     /// The newest committed value, loaded from disk where needed.
     pub fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        self.core.read(key, AsOf::Newest, read)
+        let found = self.core.read(key, AsOf::Newest, read)?;
+        self.database.relieve_memory_of_reads();
+        Ok(found)
     }
 
     /// How long a key's record has still to live: `Some(None)` is for ever, `None` means there is no record.

@@ -68,6 +68,7 @@ impl Snapshot {
 
     pub fn get<R>(&self, family: &Family, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         let found = family.core.read(key, self.as_of(), read)?;
+        family.database.relieve_memory_of_reads();
         self.held().map(|()| found)
     }
 

@@ -199,8 +199,9 @@ impl Tree {
         self.around.residents.note(self.around.family, page, false, guard);
     }
 
-    /// Takes an unchanged leaf's image away; with `keep` it stays in memory as it would be stored.
-    pub fn demote(&self, page: &PageRef, keep: Option<Codec>, guard: &Guard) -> Demoted {
+    /// Takes an unchanged leaf's image away; with `keep` it stays in memory as it would be stored. Unless `may_wait`, it
+    /// stays as it is where somebody holds the family's lock.
+    pub fn demote(&self, page: &PageRef, keep: Option<Codec>, may_wait: bool, guard: &Guard) -> Demoted {
         let Found::Hot(leaf) = page.leaf(guard) else {
             self.note(page, guard);
             return Demoted::Done;
@@ -217,7 +218,8 @@ impl Tree {
             encode_leaf(leaf.prefix(), &records, |_| unreachable!("it has no long values"), &mut payload);
             pack(codec, &payload, |stored| Unpublished(Stored::build(extent, stored)))
         });
-        let mut writer = self.writer.lock();
+        let locked = if may_wait { Some(self.writer.lock()) } else { self.writer.try_lock() };
+        let Some(mut writer) = locked else { return Demoted::Held };
         point(Point::EvictionLocked);
         if page.is(RETIRED) {
             return Demoted::Done;

@@ -7,6 +7,7 @@ use std::hash::Hasher;
 
 use rustc_hash::FxHasher;
 
+use crate::counters::Accesses;
 use crate::curve::MissRatioCurve;
 use crate::replacement::hash;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -32,6 +33,8 @@ struct Curves {
     records: MissRatioCurve,
     /// Accesses that were followed since the last look, to leaves and to records.
     followed: [u64; 2],
+    /// All that there had been by then.
+    counted: Accesses,
 }
 
 /// What was seen since the last look, and before with less weight.
@@ -41,7 +44,7 @@ pub struct Observed {
     pub leaves: Vec<(u64, f64)>,
     /// Records in `look`, bytes of the point cache for who asks the database; and the part of the point reads that would miss.
     pub records: Vec<(u64, f64)>,
-    /// Accesses since the last look, by reckoning from the sample.
+    /// Accesses since the last look; to leaves, where they are not counted, by reckoning from the sample.
     pub leaf_accesses: u64,
     pub record_accesses: u64,
 }
@@ -49,16 +52,17 @@ pub struct Observed {
 impl Default for Observer {
     fn default() -> Observer {
         let curve = |spacing: u64| MissRatioCurve::new(SAMPLES, 1.0 / spacing as f64);
-        let curves = Curves { leaves: curve(LEAST_SPACING), records: curve(LEAST_KEY_SPACING), followed: [0; 2] };
+        let curves = Curves { leaves: curve(LEAST_SPACING), records: curve(LEAST_KEY_SPACING), followed: [0; 2], counted: Accesses::default() };
         Observer { leaves_below: AtomicU64::new(0), keys_below: AtomicU64::new(0), curves: Mutex::new(curves) }
     }
 }
 
 impl Observer {
     /// From now on accesses are followed.
-    pub fn begin(&self) {
+    pub fn begin(&self, counted: impl FnOnce() -> Accesses) {
         if self.leaves_below.load(Ordering::Relaxed) == 0 {
-            let curves = self.curves.lock();
+            let mut curves = self.curves.lock();
+            curves.counted = counted();
             self.leaves_below.store(curves.leaves.threshold(), Ordering::Relaxed);
             self.keys_below.store(curves.records.threshold(), Ordering::Relaxed);
         }
@@ -101,15 +105,23 @@ impl Observer {
     }
 
     /// What was seen; from now on it weighs `keep` of what it did.
-    pub fn look(&self, keep: f64) -> Observed {
+    ///
+    /// The few leaves and records that are asked for most make up much of the accesses, and are in the sample by chance
+    /// alone. So the curves need to know how many accesses there were in truth.
+    pub fn look(&self, keep: f64, counted: Accesses) -> Observed {
         let mut curves = self.curves.lock();
-        let accesses = |followed: u64, rate: f64| (followed as f64 / rate.max(1e-9)) as u64;
-        let leaf_accesses = accesses(curves.followed[0], curves.leaves.rate());
-        let record_accesses = accesses(curves.followed[1], curves.records.rate());
-        let [leaves, records] = curves.followed;
-        curves.leaves.pass(leaf_accesses.saturating_sub(leaves));
-        curves.records.pass(record_accesses.saturating_sub(records));
-        curves.followed = [0; 2];
+        let curves = &mut *curves;
+        let [leaves, records] = std::mem::take(&mut curves.followed);
+        let before = std::mem::replace(&mut curves.counted, counted);
+        let leaf_accesses = if counted.batch_records == before.batch_records {
+            counted.leaves.saturating_sub(before.leaves).max(leaves)
+        } else {
+            // How many leaves a batch goes to is not counted.
+            (leaves as f64 / curves.leaves.rate().max(1e-9)) as u64
+        };
+        let record_accesses = counted.records.saturating_sub(before.records).max(records);
+        curves.leaves.pass(leaf_accesses - leaves);
+        curves.records.pass(record_accesses - records);
         let observed = Observed {
             leaves: curves.leaves.points(),
             records: curves.records.points(),

@@ -98,6 +98,26 @@ pub fn figure(database: &Database, name: &str) -> u64 {
     }
 }
 
+/// A counter of the families', added up.
+pub fn counter(database: &Database, name: &str) -> u64 {
+    let stats = database.stats().expect("figures");
+    let of_family = |figures: &[(&'static str, Stat)]| match figures.iter().find(|(known, _)| *known == name) {
+        Some((_, Stat::Count(number))) => *number,
+        other => panic!("no such counter: {name} ({other:?})"),
+    };
+    stats.families.iter().map(|(_, family)| of_family(&family.figures)).sum()
+}
+
+/// Point reads that were answered from what remained of a leaf: from an excerpt, and from a leaf as it is stored.
+pub fn reads_without_image(database: &Database) -> [u64; 2] {
+    ["gets_from_records", "gets_from_warm"].map(|name| counter(database, name))
+}
+
+/// Room for few images, and for leaves in the other forms.
+pub fn narrow_tiers(hot_bytes: u64) -> Vec<(String, Value)> {
+    vec![setting("hot_bytes", hot_bytes), setting("warm_bytes", 64 << 10), setting("point_cache_bytes", 32 << 10)]
+}
+
 /// What `memory_used` is the sum of.
 pub const MEMORY_PARTS: [&str; 8] = [
     "memory_leaves",

@@ -1,0 +1,280 @@
+"""`db.tiering`: plans of an open database."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+
+import lyredb
+from lyredb import tiering
+from lyredb.cli import main
+from lyredb.tiering import evidence, manager, trial
+
+RECORDS = 60_000
+MEMORY = 4 << 20
+
+
+def key(number: int) -> bytes:
+    return b"%016x" % (number * 0x9E3779B97F4A7C15 % (1 << 64))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of twelve times the memory that it is then opened with; half of what is in it compresses."""
+    path = tmp_path_factory.mktemp("tiering") / "db"
+    noise = random.Random(7)
+    with lyredb.open(path) as db:
+        db.write_batch({key(number): noise.randbytes(60) + b"." * 60 for number in range(RECORDS)})
+    return path
+
+
+@pytest.fixture
+def short(folder: Path) -> Iterator[lyredb.Database[bytes, bytes]]:
+    with lyredb.open(folder, memory_bytes=MEMORY, tiering=False) as db:
+        yield db
+
+
+def read(db: lyredb.Database[bytes, bytes], times: int, draw: Callable[[random.Random], int], seed: int = 1) -> None:
+    chosen = random.Random(seed)
+    for _ in range(times):
+        assert db.get(key(draw(chosen))) is not None
+
+
+def uniform(chosen: random.Random) -> int:
+    return chosen.randrange(RECORDS)
+
+
+def skewed(chosen: random.Random) -> int:
+    """Nearly all of a thousand, each of them in a leaf of its own."""
+    return chosen.randrange(1000) if chosen.random() < 0.95 else chosen.randrange(RECORDS)
+
+
+def watchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "lyredb-tiering"]
+
+
+def test_nothing_is_imported_until_it_is_needed(path: Path) -> None:
+    code = (
+        "import sys, lyredb\n"
+        f"db = lyredb.open({str(path)!r})\n"
+        "db[b'a'] = b'b'\n"
+        "print(*[name for name in sys.modules if name.startswith('lyredb.tiering')])\n"
+        "db.tiering.status()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_gets_that_miss_count_once_in_the_curves(short: lyredb.Database[bytes, bytes]) -> None:
+    read(short, 20_000, uniform)
+    short.tiering.plan_now()
+    read(short, 20_000, uniform, seed=2)
+    (curve,) = short.tiering.curves()
+    early = [ratio for size, ratio in curve.leaves if size < 100_000]
+    assert min(early) > 0.8, "no leaf is asked for twice in a row but by chance"
+    # What was seen before the plan counts for half.
+    assert 20_000 <= curve.accesses <= 30_000
+    assert curve.point_reads == 1.0
+
+
+def test_the_curve_is_that_of_all_the_accesses(short: lyredb.Database[bytes, bytes]) -> None:
+    """A thousand keys have 95 % of the reads: that is where the curve of records falls."""
+    read(short, 5_000, uniform)
+    short.tiering.plan_now()
+    read(short, 100_000, skewed)
+    (curve,) = short.tiering.curves()
+    record = 120 + 100
+    beyond = [ratio for size, ratio in curve.records if size > 2500 * record]
+    assert beyond[0] == pytest.approx(0.05, abs=0.05)
+
+
+def test_skewed_reads_get_a_point_cache(short: lyredb.Database[bytes, bytes]) -> None:
+    read(short, 60_000, skewed)
+    # As a disk would take, wherever these tests run.
+    short.tiering._costs = tiering.Costs()
+    plan = short.tiering.plan_now()
+    assert plan.replaces
+    assert plan.split.point_cache_permille > 0, plan
+    status = short.tiering.status()
+    assert (status.plans, status.looked, status.plan) == (1, 1, plan)
+    before = short.stats().families["default"]
+    read(short, 60_000, skewed, seed=2)
+    after = short.stats().families["default"]
+    assert int(after["gets_from_records"]) > int(before["gets_from_records"])
+    assert short.tiering.status().answered["record"] > 1000
+
+
+def test_what_the_user_sets_is_respected_and_said(folder: Path) -> None:
+    with lyredb.open(folder, memory_bytes=MEMORY, tiering=False, warm_bytes=1 << 20) as db:
+        read(db, 20_000, uniform)
+        plan = db.tiering.plan_now()
+        assert plan.fixed == tiering.Fixed(warm=1 << 20)
+        assert plan.tiers.warm == 1 << 20
+        assert "set by you" in db.tiering.explain()
+
+
+def test_explanations(short: lyredb.Database[bytes, bytes]) -> None:
+    text = short.tiering.explain()
+    assert "no plan was made yet" in text
+    read(short, 20_000, uniform)
+    short.tiering.plan_now()
+    text = short.tiering.explain()
+    for part in ("4 MiB", "hot", "warm", "point cache", "disk", "default", "+10%", "+50%", "+100%", "expected"):
+        assert part in text
+    assert max(map(len, text.splitlines())) <= 100
+    document = json.loads(json.dumps(short.tiering.status().as_dict()))
+    assert document["budget"] == MEMORY
+    assert document["plan"]["tiers"]["hot"] > 0
+    assert len(document["outlook"]) == 3
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_plans_are_made_when_memory_is_short(folder: Path) -> None:
+    with lyredb.open(folder, memory_bytes=MEMORY) as db:
+        assert len(watchers()) == 1
+        read(db, 30_000, uniform)
+        wait_for(lambda: db.tiering.status().looked > 0)
+    assert not watchers()
+
+
+def test_no_plans_while_paused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(manager, "SECONDS", 0.0)
+    with lyredb.open(folder, memory_bytes=MEMORY, tiering=False) as db:
+        read(db, 30_000, uniform)
+        db.tiering.pause()
+        db.tiering.tend()
+        assert db.tiering.status().paused
+        assert db.tiering.status().looked == 0
+        db.tiering.resume()
+        db.tiering.tend()
+        assert db.tiering.status().looked == 1
+
+
+def test_the_thread_ends_with_the_database_even_if_it_is_only_dropped(path: Path) -> None:
+    db = lyredb.open(path)
+    assert len(watchers()) == 1
+    del db
+    gc.collect()
+    wait_for(lambda: not watchers())
+    with lyredb.open(path, tiering=False):
+        assert not watchers()
+    with lyredb.open(path, read_only=True):
+        assert not watchers()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_no_tiering_of_its_parent(path: Path) -> None:
+    with lyredb.open(path) as db:
+        assert db.tiering.status().plans == 0
+        child = os.fork()
+        if child == 0:
+            try:
+                db.tiering.status()
+            except lyredb.ForkedError:
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_closed_database_has_no_plan(path: Path) -> None:
+    db = lyredb.open(path)
+    found = db.tiering
+    db.close()
+    for use in (found.status, found.explain, found.curves, found.plan_now):
+        with pytest.raises(lyredb.ClosedError):
+            use()
+
+
+def test_a_warning_when_the_machine_has_less(
+    short: lyredb.Database[bytes, bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Little:
+        available = 1 << 20
+        total = 1 << 30
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Little)
+    with caplog.at_level(logging.WARNING, logger="lyredb"):
+        short.tiering.tend()
+        short.tiering.tend()
+    (record,) = caplog.records
+    assert "memory_bytes is 4 MiB" in record.getMessage()
+
+
+def test_costs_are_those_that_were_measured() -> None:
+    def times(*rows: tuple[float, int]) -> lyredb.Histogram:
+        buckets = tuple(lyredb.Bucket(seconds, seconds, count) for seconds, count in rows)
+        return lyredb.Histogram("seconds", sum(seconds * count for seconds, count in rows), buckets)
+
+    def stats(**histograms: Any) -> lyredb.Stats:
+        return lyredb.Stats({}, {"default": {}}, {}, {"default": histograms})
+
+    known = tiering.Costs(hot=1e-6, warm=2e-5, record=1.3e-6, cold=1e-4)
+    seen = stats(get=times((3e-7, 500), (9e-5, 500)), get_warm=times(), get_cold=times((9e-5, 995), (1.0, 5)))
+    found = evidence.costs(seen, known)
+    assert found.hot == pytest.approx(3e-7)
+    assert found.warm == known.warm, "there were none"
+    assert found.cold == pytest.approx(9e-5), "without the few in which something else happened"
+    later = stats(get=times((3e-7, 500), (9e-5, 600)), get_warm=times(), get_cold=times((9e-5, 1095), (1.0, 5)))
+    assert evidence.since(later, seen).family_histograms["default"]["get_cold"].count == 100
+    assert evidence.since(seen, later).family_histograms["default"]["get_cold"].count == 1000, "another family"
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["tiering", *map(str, arguments)], env={"COLUMNS": "100"})
+
+
+def test_the_command_plans_and_draws(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "curves.png"
+    done = command(folder, "--memory", "4MiB", "--seconds", "1", "--plot", picture)
+    assert done.exit_code == 0, done.output
+    for part in ("point cache", "+100%", "misses of default", "100% ┤", "└──"):
+        assert part in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    refused = command(folder, "--memory", "4MiB", "--seconds", "0.5", "--plot", tmp_path / "curves.txt")
+    assert refused.exit_code == 3, refused.output
+
+
+def test_the_command_follows_a_trace(folder: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "keys.txt"
+    trace.write_text("\n".join(key(number).decode() for number in range(3000)))
+    done = command(folder, "--memory", "4MiB", "--seconds", "1", "--trace", trace, "--json")
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)["plan"]
+    assert plan["budget"] == MEMORY
+    (curve,) = plan["curves"]
+    assert curve["records"][-1][0] < 2 * 3000 * 220, "only so many records were asked for"
+    empty = tmp_path / "none.txt"
+    empty.write_text("")
+    assert command(folder, "--trace", empty).exit_code == 3
+
+
+def test_the_mixture_is_skewed() -> None:
+    drawn = Counter(itertools.islice(trial.mixture(range(10_000)), 50_000))
+    most = [count for _, count in drawn.most_common(100)]
+    assert sum(most) == pytest.approx(50_000 * 0.8 * 0.5, rel=0.15), "half of what the law has in its first hundredth"
+    assert len(drawn) > 8000
