@@ -76,7 +76,7 @@ named! { Measure:
     Scan => "scan",
     /// The same by row.
     ScanRow => "scan_row",
-    /// Of all gets that had to unpack a leaf or to read it, without those that memory answered.
+    /// Of all gets of single keys that had to unpack a leaf or to read it, without those that memory answered.
     GetWarm => "get_warm",
     GetCold => "get_cold",
     /// Rows that a scan fetched, of every scan.
