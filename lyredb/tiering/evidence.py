@@ -131,11 +131,11 @@ def sizes(stats: Stats, known: Sizes) -> Sizes:
     )
 
 
-def fixed(settings: Mapping[str, Value]) -> Fixed:
-    """The tiers that the user has set, in place of -1."""
+def fixed(settings: Mapping[str, Value], pinned: int) -> Fixed:
+    """The tiers that the user has set, in place of -1, and the bytes that are pinned."""
 
     def of(name: str) -> int | None:
         value = settings.get(name, -1)
         return value if isinstance(value, int) and value >= 0 else None
 
-    return Fixed(of("hot_bytes"), of("warm_bytes"), of("point_cache_bytes"))
+    return Fixed(of("hot_bytes"), of("warm_bytes"), of("point_cache_bytes"), pinned)

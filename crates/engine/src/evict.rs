@@ -168,6 +168,11 @@ impl Core {
     }
 
     fn drop_leaf(&self, family: &FamilyCore, page: &PageRef, may_write: bool, guard: &Guard) -> Result<bool> {
+        if let Found::Hot(leaf) = page.leaf(guard)
+            && family.pins.hold(leaf)
+        {
+            return Ok(false);
+        }
         let keep = (self.memory.target(Part::Stored) > 0).then(|| family.settings.warm_codec());
         if family.tree.forget(page, guard) {
             return Ok(true);

@@ -77,14 +77,7 @@ impl Tree {
     }
 
     /// A warm leaf has answered. One that is read again and again gets its image, if there is room for it.
-    pub fn warm_up(
-        &self,
-        page: &PageRef,
-        away: Away<'_>,
-        key: &[u8],
-        payload: &Payload,
-        guard: &Guard,
-    ) -> Result<()> {
+    pub fn warm_up(&self, page: &PageRef, away: Away<'_>, key: &[u8], payload: &Payload, guard: &Guard) -> Result<()> {
         self.observe(page, key);
         if away.is_busy() && self.around.memory.has_room(Part::Leaves) {
             self.build(page, away, payload, guard)?;

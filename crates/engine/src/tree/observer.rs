@@ -52,7 +52,12 @@ pub struct Observed {
 impl Default for Observer {
     fn default() -> Observer {
         let curve = |spacing: u64| MissRatioCurve::new(SAMPLES, 1.0 / spacing as f64);
-        let curves = Curves { leaves: curve(LEAST_SPACING), records: curve(LEAST_KEY_SPACING), followed: [0; 2], counted: Accesses::default() };
+        let curves = Curves {
+            leaves: curve(LEAST_SPACING),
+            records: curve(LEAST_KEY_SPACING),
+            followed: [0; 2],
+            counted: Accesses::default(),
+        };
         Observer { leaves_below: AtomicU64::new(0), keys_below: AtomicU64::new(0), curves: Mutex::new(curves) }
     }
 }
