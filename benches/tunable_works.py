@@ -19,6 +19,7 @@ import lyredb
 
 from .data import Data, slices
 from .settings import BATCH_RECORDS
+from .tiers import page_cache
 from .workloads.base import timed
 
 Value = int | str
@@ -242,6 +243,163 @@ class MemoryBytes(Work):
             return {"random gets": gets, "memory used": median(used)}
 
 
+class _Scarce(Work):
+    """Gets from a database that was opened anew, with `times` the records that its memory could hold uncompressed.
+
+    "from disk" is the part of them that took the file, after as many gets as are measured.
+    """
+
+    measures: ClassVar = {"gets": "/s", "from disk": "%"}
+    times: ClassVar[int]
+
+    def settings(self, memory: int) -> dict[str, Any]:
+        """Beside the tunable itself; `memory` is what there is."""
+        raise NotImplementedError
+
+    def setting(self, value: Value, memory: int) -> Value:
+        """What the tunable is set to. Numbers of bytes here are those of the greatest number of records."""
+        return value if isinstance(value, str) or value <= 0 else max(1, memory * value // (16 * MIB))
+
+    def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
+        raise NotImplementedError
+
+    def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
+        data = Data(sizes.seed, sizes.records)
+        memory = max(MIB, sizes.records * 116 // self.times)
+        with self.open(folder, self.setting(value, memory)) as db:
+            load(db, data)
+        chosen = {"memory_bytes": memory} | self.settings(memory)
+        with self.open(folder, self.setting(value, memory), **chosen) as db:
+            keys = self.keys(data, sizes)
+            for key in keys[: sizes.operations // 2]:
+                db.get(key)
+            before, keys = db.stats().families["default"], keys[sizes.operations // 2 :]
+            gets = timed(slices(keys, CHUNK), lambda chunk: [db.get(key) for key in chunk], sizes.seconds).per_second
+            after = db.stats().families["default"]
+        done, disk = (
+            sum(after[name] - before[name] for name in names)
+            for names in (("gets_found", "gets_absent"), ("gets_from_disk",))
+        )
+        return {"gets": gets, "from disk": 100 * disk / done}
+
+
+class HotBytes(_Scarce):
+    """Gets from few leaves, with room for all of them compressed: with 0 each is unpacked at each get."""
+
+    tunable = "hot_bytes"
+    values = (0, -1)
+    times = 2
+
+    def settings(self, memory: int) -> dict[str, Any]:
+        return {"warm_bytes": memory // 2, "point_cache_bytes": 0}
+
+    def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
+        few = sorted(data.keys(data.shuffled(6)))[: sizes.records // 50]
+        return [few[at % len(few)] for at in data.uniform(sizes.operations, 7)]
+
+
+class WarmBytes(_Scarce):
+    """Uniform gets from data that is twice the memory, and fits once it is compressed."""
+
+    tunable = "warm_bytes"
+    values = (0, 13 * MIB)
+    times = 2
+
+    def settings(self, memory: int) -> dict[str, Any]:
+        return {"point_cache_bytes": 0}
+
+    def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
+        return data.keys(data.uniform(sizes.operations, 7))
+
+
+class PointCacheBytes(_Scarce):
+    """Skewed gets (Zipf, 0.99) from data that is eight times the memory."""
+
+    tunable = "point_cache_bytes"
+    values = (0, 12 * MIB)
+    times = 8
+
+    def settings(self, memory: int) -> dict[str, Any]:
+        return {"warm_bytes": 0}
+
+    def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
+        return data.keys(data.zipf(sizes.operations, 7))
+
+
+class WarmCodec(Work):
+    """Leaves of a database that is compressed with zstd, driven from memory into what is kept warm, and gets from there."""
+
+    tunable = "warm_codec"
+    values = ("stored", "none", "lz4")
+    measures: ClassVar = {"gets": "/s", "leaves kept warm": "bytes a record"}
+
+    def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
+        data = Data(sizes.seed, sizes.records // 4)
+        keys = data.keys(data.uniform(sizes.operations, 7))
+        every = data.records * 200
+        settings = {"hot_bytes": 0, "warm_bytes": every, "point_cache_bytes": 0, "codec": "zstd", "codec_level": 1}
+        with self.open(folder, value, memory_bytes=4 * every, **settings) as db:
+            load(db, data)
+            wait_for_quiet(db)
+            # Less than the images take, and enough for all that is kept in their place.
+            budget = max(MIB, data.records * 110)
+            db.configure(memory_bytes=budget)
+            for _ in range(200):
+                figures = db.stats().database
+                if figures["memory_used"] <= budget:
+                    break
+                time.sleep(0.01)
+            warm = figures["memory_warm"] / data.records
+            return {"gets": rate(db.get, keys, sizes), "leaves kept warm": warm}
+
+
+class Replacement(_Scarce):
+    """Gets from some leaves that fit into memory, one in four, and in between from all leaves in turn, as by a scan."""
+
+    tunable = "replacement"
+    values = ("adaptive", "s3-fifo", "second-chance")
+    times = 4
+
+    def settings(self, memory: int) -> dict[str, Any]:
+        return {"warm_bytes": 0, "point_cache_bytes": 0}
+
+    def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
+        # About one of each leaf.
+        leaves = sorted(data.keys(data.shuffled(6)))[::50]
+        often = leaves[::13]
+        wanted = Data(sizes.seed, len(often)).uniform(sizes.operations, 7)
+        return [leaves[turn % len(leaves)] if turn % 4 else often[at] for turn, at in enumerate(wanted)]
+
+
+class AbsentFilter(_Scarce):
+    """Gets of keys that are not there, from data that is eight times the memory."""
+
+    tunable = "absent_filter"
+    values = ("off", "on")
+    times = 8
+
+    def settings(self, memory: int) -> dict[str, Any]:
+        return {"warm_bytes": 0, "point_cache_bytes": memory * 3 // 4, "hot_bytes": 0}
+
+    def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
+        return data.absent_keys(sizes.operations)
+
+
+class ReadaheadBytes(Work):
+    """A scan of records on disk within a memory that holds a part of them, the file not in the system's cache."""
+
+    tunable = "readahead_bytes"
+    values = (0, 32 << 10, 256 << 10, MIB)
+    measures: ClassVar = {"scan from the disk": "rows/s"}
+
+    def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
+        with self.open(folder, value) as db:
+            load(db, Data(sizes.seed, sizes.records))
+        page_cache.drop(folder)
+        with self.open(folder, value, memory_bytes=2 * MIB) as db:
+            return {"scan from the disk": rows_a_second(db.scan())}
+
+
 class CheckpointLogBytes(Work):
     """Records written by a process that is killed, and the opening of what it left."""
 
@@ -362,6 +520,13 @@ WORKS: dict[str, Work] = {
         CodecLevel(),
         BlobBytes(),
         MemoryBytes(),
+        HotBytes(),
+        WarmBytes(),
+        PointCacheBytes(),
+        WarmCodec(),
+        Replacement(),
+        AbsentFilter(),
+        ReadaheadBytes(),
         CheckpointLogBytes(),
         GroupIntervalMs(),
         HeldBackBytes(),

@@ -32,6 +32,7 @@ WANTED = {
     "interleavings": 45_000,
     "audits": 3_000,
     "pairs of settings": 10_000,
+    "operations with random budgets": 48_000,
     "records written over in churn": 500_000,
     "folders read by the independent reader": 150,
 }

@@ -38,6 +38,8 @@ class Victim:
         self.lines: list[str] = []
         self.phases: set[str] = set()
         self.acknowledged: Ledger = {}
+        # Point reads answered from excerpts, and from leaves as they are stored.
+        self.reads = [0, 0]
         self.count = 0
         self.output, its_output = os.pipe()
         if interpreter:
@@ -70,6 +72,8 @@ class Victim:
             self.phases.add(line[1:])
         elif line[:1] == "-":
             self.phases.discard(line[1:])
+        elif line[:1] == "*":
+            self.reads = [before + int(count) for before, count in zip(self.reads, line[1:].split(), strict=True)]
         else:
             try:
                 thread, number = map(int, line.removeprefix("=").split())
@@ -181,7 +185,7 @@ def main(folder: str, durability: str, rounds: str, seed: str) -> None:
         for thread, acknowledged in victim.acknowledged.items():
             ledger[thread] = max(acknowledged, ledger.get(thread, -1))
         examine(path, ledger)
-        print(json.dumps({"within": within, "acknowledged": victim.count}), flush=True)
+        print(json.dumps({"within": within, "acknowledged": victim.count, "reads": victim.reads}), flush=True)
 
 
 if __name__ == "__main__":

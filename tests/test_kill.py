@@ -33,6 +33,7 @@ class Lane(threading.Thread):
         self.command = [str(folder / durability), durability, str(self.rounds), str(random.randrange(1 << 32))]
         self.within = Counter[str]()
         self.acknowledged = 0
+        self.reads = [0, 0]
         self.error: str | None = None
 
     def run(self) -> None:
@@ -45,6 +46,7 @@ class Lane(threading.Thread):
                     found = json.loads(line)
                     self.acknowledged += found["acknowledged"]
                     self.within[found["within"]] += 1
+                    self.reads = [before + count for before, count in zip(self.reads, found["reads"], strict=True)]
                 else:
                     said.append(line)
         if said or rounds.returncode:
@@ -80,6 +82,8 @@ def test_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if rounds > 100:
         rare = [aim for aim in kill_rounds.AIMS if within[aim] < rounds / 100]
         assert not rare, f"hardly ever killed within {rare}: {within}"
+        reads = [sum(counts) for counts in zip(*(lane.reads for lane in lanes), strict=True)]
+        assert min(reads) > rounds / 10, f"leaves were hardly read in all forms: {reads}"
     tally("kill -9 rounds", rounds)
     tally("acknowledged commits checked", sum(lane.acknowledged for lane in lanes))
 
@@ -94,7 +98,7 @@ def run_writer(path: Path, durability: str, ledger: dict[int, int], *, end: sign
         assert "+write\n" in lines
         if end is not None:
             threading.Timer(after, process.send_signal, [end]).start()
-        said = [line for line in lines if line[0] not in "+-="]
+        said = [line for line in lines if line[0] not in "+-=*"]
         status = process.wait(30)
     assert all(line[0].isdigit() for line in said), "".join(line for line in said if not line[0].isdigit())
     for thread, number in (map(int, line.split()) for line in said):

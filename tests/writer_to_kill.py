@@ -3,7 +3,8 @@
 Each line it prints, "thread number", says that all commits of that thread up to that number are acknowledged: as
 durable with "sync", by `db.sync()` otherwise. "+open" and "-open" say that it begins and ends to open the database; the
 same for "checkpoint", "compact" and "close". "=thread number" is the last commit of a thread
-that it finds when it has opened the database. Anything else it prints is an error.
+that it finds when it has opened the database. "*records warm" says, before it closes, how many point reads were answered
+from excerpts of leaves, and from leaves as they are stored. Anything else it prints is an error.
 
 After SECONDS the program comes to its end with the database open and its threads at work: then with "async" a commit
 is acknowledged when it is done. If SECONDS is 0 it closes and opens the database again and again, with its threads at
@@ -29,7 +30,16 @@ THREADS = 3
 SLOTS = 3
 COMMITS_A_SYNC = 7
 # Checkpoints, consolidations, evictions and long values all happen within a fraction of a second.
-SETTINGS = {"memory_bytes": 1 << 20, "checkpoint_log_bytes": 1 << 20, "leaf_bytes": 1024, "blob_bytes": 512}
+SETTINGS = {
+    "memory_bytes": 1 << 20,
+    "checkpoint_log_bytes": 1 << 20,
+    "leaf_bytes": 1024,
+    "blob_bytes": 512,
+    # So that leaves go from images to what is stored, to disk, to excerpts and back.
+    "hot_bytes": 0,
+    "warm_bytes": 16 << 10,
+    "point_cache_bytes": 16 << 10,
+}
 LONG, SHORT = 700, 20
 LONGEST_LIFE_SECONDS = 0.06
 
@@ -109,7 +119,7 @@ class Writer:
             say(f"={thread} {number}")
         work: list[Any] = [lambda thread=thread: self.write(thread) for thread in range(THREADS)]
         self.threads = [
-            threading.Thread(target=self.guard, args=(each,), daemon=True) for each in (*work, self.maintain)
+            threading.Thread(target=self.guard, args=(each,), daemon=True) for each in (*work, self.read, self.maintain)
         ]
         for thread in self.threads:
             thread.start()
@@ -135,15 +145,33 @@ class Writer:
                 self.db.sync()
             say(f"{thread} {number}")
 
+    def read(self) -> None:
+        """Commits of long ago, whose leaves have been driven out, some more than once."""
+        single = self.db.family("single", key="tuple")
+        while True:
+            thread = random.randrange(THREADS)
+            first = random.randrange(self.done[thread] // 3 + 1) * 3
+            for number in [*range(first, first + 30, random.choice((3, 30)))] * 2:
+                if number <= self.done[thread]:
+                    found = single.get((thread, number))
+                    assert found == value_of(number), f"{number} of thread {thread} is {found!r}"
+            time.sleep(0.001)
+
     def maintain(self) -> None:
-        """Kills shall come in the middle of checkpoints and compactions too."""
+        """Kills shall come in the middle of checkpoints and compactions too, and while memory is divided anew."""
         while True:
             time.sleep(random.random() * 0.02)
+            if random.random() < 0.3:
+                part = random.choice(("hot_bytes", "warm_bytes", "point_cache_bytes"))
+                self.db.configure(**{part: random.choice((0, 0, 16 << 10) if part == "hot_bytes" else (0, 8 << 10, 1 << 20))})
             name = random.choice(("checkpoint", "compact"))
             with phase(name):
                 getattr(self.db, name)()
 
     def close(self) -> None:
+        figures = self.db.stats().families.values()
+        counted = [sum(family[name] for family in figures) for name in ("gets_from_records", "gets_from_warm")]
+        say("*{} {}".format(*counted))
         with phase("close"):
             self.db.close()
         for thread in self.threads:

@@ -14,6 +14,7 @@ use crate::disk::{Disk, LockGuard};
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::host::Host;
+use crate::io_pool::IoPool;
 use crate::leaf_pages::LeafBlobs;
 use crate::log::Log;
 use crate::maintenance::Maintenance;
@@ -38,6 +39,7 @@ pub struct Core {
     pub versions: Arc<Versions>,
     pub memory: Arc<Memory>,
     pub residents: Arc<Residents>,
+    pub io: Arc<IoPool>,
     pub pages: Arc<PageFile>,
     pub log: Log,
     pub settings: Arc<Settings>,
@@ -83,6 +85,7 @@ impl Core {
             pages: &self.pages,
             memory: &self.memory,
             residents: &self.residents,
+            io: &self.io,
             clock: &self.clock,
             path: &self.path,
             settings: &self.settings,
@@ -138,6 +141,7 @@ impl Core {
             let _writer = family.tree.writer.lock();
             family.close();
         }
+        self.io.stop();
         let written =
             if self.read_only { Ok(()) } else { self.checkpoint_if_changed().and_then(|()| self.tidy_at_close()) };
         // A checkpoint that came later would take emptied trees for the content.
@@ -178,6 +182,7 @@ pub struct FamilyMaker<'a> {
     pub pages: &'a Arc<PageFile>,
     pub memory: &'a Arc<Memory>,
     pub residents: &'a Arc<Residents>,
+    pub io: &'a Arc<IoPool>,
     pub clock: &'a Clock,
     pub path: &'a PathBuf,
     pub settings: &'a Arc<Settings>,
@@ -200,6 +205,7 @@ impl FamilyMaker<'_> {
             clock: self.clock.clone(),
             counters: Arc::clone(&counters),
             residents: Arc::clone(self.residents),
+            io: Arc::clone(self.io),
             family: entry.id,
             path: self.path.clone(),
         };

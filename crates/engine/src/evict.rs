@@ -24,6 +24,8 @@ const WRITERS_LEAVES: usize = 8;
 const WRITERS_STEPS: usize = 16;
 const WRITERS_PAUSE: Duration = Duration::from_millis(1);
 const WRITERS_PATIENCE: usize = 16;
+/// Takings for which a reader that had to load a leaf makes room, if memory is beyond the budget.
+const READERS_STEPS: usize = 4;
 /// Making room was in vain if less than this part of the leaves could be dropped.
 const LEAST_GAIN: usize = 64;
 
@@ -33,6 +35,17 @@ pub struct Evictor {
     within: (u64, u64),
     /// Old versions stand in the way: until so much memory is used, or these change, nothing is won.
     futile_below: u64,
+}
+
+/// What who makes room may do for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Means {
+    /// Write changed leaves, and wait for writers.
+    All,
+    /// Wait for writers.
+    NoWriting,
+    /// Neither: a reader waits for nobody.
+    NoWaiting,
 }
 
 /// What became of some leaves.
@@ -59,12 +72,30 @@ impl Core {
         Ok(wait)
     }
 
+    /// For readers that had to load a leaf, as the thread may not keep up with many of them. What a writer holds stays.
+    #[inline]
+    pub fn relieve_memory_of_reads(&self) {
+        if self.memory.is_beyond() {
+            self.make_room_for_reads();
+        }
+    }
+
+    #[cold]
+    fn make_room_for_reads(&self) {
+        for _ in 0..READERS_STEPS {
+            let done = self.drop_some(&mut self.patience(), Means::NoWaiting);
+            if !self.memory.is_beyond() || done.is_none_or(|done| done.dropped == 0) {
+                return;
+            }
+        }
+    }
+
     #[cold]
     fn make_room(&self, changes: usize) -> Result<()> {
         let mut dropped = 0;
         for _ in 0..WRITERS_PATIENCE {
             for _ in 0..WRITERS_STEPS {
-                let Some(done) = self.drop_some(&mut self.patience(), true) else { return Ok(()) };
+                let Some(done) = self.drop_some(&mut self.patience(), Means::All) else { return Ok(()) };
                 done.failure.map_or(Ok(()), Err)?;
                 dropped += done.dropped;
                 if dropped >= WRITERS_LEAVES.max(changes) || !self.memory.is_pressing() {
@@ -95,6 +126,7 @@ impl Core {
                 return Ok(());
             }
         }
+        self.host.memory_is_short();
         let done = self.drop_until(goal);
         let mut evictor = self.tiers.evictor.lock();
         let is_over = self.memory.used() > goal;
@@ -119,7 +151,8 @@ impl Core {
         let mut patience = self.patience();
         while self.memory.used() > goal {
             // The clean ones can be dropped all the same.
-            let Some(done) = self.drop_some(&mut patience, all.failure.is_none()) else { break };
+            let means = if all.failure.is_none() { Means::All } else { Means::NoWriting };
+            let Some(done) = self.drop_some(&mut patience, means) else { break };
             (all.dropped, all.kept) = (all.dropped + done.dropped, all.kept + done.kept);
             all.failure = all.failure.or(done.failure);
         }
@@ -131,9 +164,9 @@ impl Core {
         QUEUED.map(|part| self.residents.len(part))
     }
 
-    /// Takes a few leaves from the part of memory that is furthest beyond its share, and drops them; changed ones if they
-    /// may be written. `None`: there is nothing left to try.
-    fn drop_some(&self, patience: &mut [usize; QUEUED.len()], may_write: bool) -> Option<Done> {
+    /// Takes a few leaves from the part of memory that is furthest beyond its share, and drops them. `None`: there is
+    /// nothing left to try.
+    fn drop_some(&self, patience: &mut [usize; QUEUED.len()], means: Means) -> Option<Done> {
         let excess = |part: Part| {
             let with_it = if part == Part::Leaves { self.memory.part(Part::LongValues) } else { 0 };
             i128::from(self.memory.part(part) + with_it) - i128::from(self.memory.target(part))
@@ -148,9 +181,13 @@ impl Core {
         for victim in victims {
             // Of a family that has been dropped, or was made this moment, the page is met again or taken apart.
             let family = self.families.read().values().find(|family| family.id == victim.family).cloned();
-            let may_write = may_write && done.failure.is_none() && !self.read_only;
+            let means = if means == Means::All && (done.failure.is_some() || self.read_only) {
+                Means::NoWriting
+            } else {
+                means
+            };
             let dropped = match family {
-                Some(family) => self.drop_leaf(&family, victim.page, may_write, &guard),
+                Some(family) => self.drop_leaf(&family, victim.page, means, &guard),
                 None => Ok(false),
             };
             if !matches!(dropped, Ok(true)) {
@@ -167,20 +204,23 @@ impl Core {
         Some(done)
     }
 
-    fn drop_leaf(&self, family: &FamilyCore, page: &PageRef, may_write: bool, guard: &Guard) -> Result<bool> {
+    fn drop_leaf(&self, family: &FamilyCore, page: &PageRef, means: Means, guard: &Guard) -> Result<bool> {
         if let Found::Hot(leaf) = page.leaf(guard)
             && family.pins.hold(leaf)
         {
             return Ok(false);
         }
-        let keep = (self.memory.target(Part::Stored) > 0).then(|| family.settings.warm_codec());
+        // Compressing takes so long that readers could fill the memory faster.
+        let may_keep = self.memory.target(Part::Stored) > 0 && !self.memory.is_beyond();
+        let keep = may_keep.then(|| family.settings.warm_codec());
+        let may_wait = means != Means::NoWaiting;
         if family.tree.forget(page, guard) {
             return Ok(true);
         }
-        let mut demoted = family.tree.demote(page, keep, guard);
-        if demoted == Demoted::Changed && may_write {
+        let mut demoted = family.tree.demote(page, keep, may_wait, guard);
+        if demoted == Demoted::Changed && means == Means::All {
             match self.write_early(family, page, guard)? {
-                Early::Clean => demoted = family.tree.demote(page, keep, guard),
+                Early::Clean => demoted = family.tree.demote(page, keep, true, guard),
                 Early::Stays => fold(family, page, guard),
             }
         }

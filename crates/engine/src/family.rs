@@ -118,7 +118,7 @@ impl FamilyCore {
                     Some(record) if record.flags & BLOB != 0 => return Ok(Resident::Cold),
                     found => found.map(|record| record.value),
                 };
-                self.tree.warm_up(page, away, key, &payload, &guard)?;
+                self.tree.warm_up(page, away, &[key], &payload, &guard)?;
                 row.add(Count::GetsFromWarm, 1);
                 row.record(Measure::GetWarm, started.elapsed().as_nanos() as u64);
                 let Some(value) = value else {
@@ -231,14 +231,14 @@ impl FamilyCore {
                         Some(record) if record.flags & BLOB != 0 => drop(self.tree.resident(page, &guard)?),
                         found => {
                             self.counters.add(Count::GetsFromWarm, 1);
-                            self.tree.warm_up(page, away, key, &payload, &guard)?;
+                            self.tree.warm_up(page, away, &[key], &payload, &guard)?;
                             return found.map(|record| show(record, &guard)).transpose();
                         }
                     }
                 }
                 Lookup::Cold(page, away) => {
                     loaded.set(loaded.get().or_else(|| Some(Instant::now())));
-                    if let Some(payload) = self.tree.read_cold(page, away, key, &guard)? {
+                    if let Some(payload) = self.tree.read_cold(page, away, &[key], &guard)? {
                         let found = self.tree.search(&payload, away, key)?;
                         return found.map(|record| show(record, &guard)).transpose();
                     }
@@ -289,7 +289,9 @@ impl Family {
 
     /// The newest committed value, loaded from disk where needed.
     pub fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        self.core.read(key, AsOf::Newest, read)
+        let found = self.core.read(key, AsOf::Newest, read)?;
+        self.database.relieve_memory_of_reads();
+        Ok(found)
     }
 
     /// How long a key's record has still to live: `Some(None)` is for ever, `None` means there is no record.

@@ -45,6 +45,9 @@ pub trait Host: Send + Sync + Debug {
     fn origin(&self) -> Option<Origin>;
     /// Called by the maintenance thread, which holds no lock.
     fn warn(&self, warning: &Warning);
+    /// The budget is used up, and what is freed from now on should go back to the system soon. Called again and again, by
+    /// the maintenance thread.
+    fn memory_is_short(&self) {}
 }
 
 /// A program that does not tell and does not listen.

@@ -161,6 +161,13 @@ impl Memory {
         used > budget + budget / 32 + (2 << 20) && used >= self.pressing_from.load(Ordering::Relaxed)
     }
 
+    /// Whether readers that bring leaves into memory have to make room before they go on.
+    #[inline]
+    pub fn is_beyond(&self) -> bool {
+        let (budget, used) = (self.budget(), self.used());
+        used > budget + budget / 32 && used >= self.pressing_from.load(Ordering::Relaxed)
+    }
+
     /// Making room is in vain as long as less than `bytes` is used; 0: it is not.
     pub fn press_from(&self, bytes: u64) {
         self.pressing_from.store(bytes, Ordering::Relaxed);
@@ -180,6 +187,13 @@ impl Memory {
     #[inline]
     pub fn has_room(&self, part: Part) -> bool {
         self.part(part) < self.target(part)
+    }
+
+    /// Whether what is wanted once would soon drive out of the leaves what is wanted again. Making room does not change
+    /// that.
+    pub fn is_tight(&self) -> bool {
+        let nearly = |bytes: u64| bytes - bytes / 16;
+        self.part(Part::Leaves) >= nearly(self.target(Part::Leaves)) || self.used() >= nearly(self.budget())
     }
 
     /// Bytes above the budget, 0 when within it.

@@ -17,6 +17,7 @@ use crate::database::{DEFAULT_FAMILY, Options};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::family::FamilyCore;
+use crate::io_pool::IoPool;
 use crate::leaf_pages::LeafBlobs;
 use crate::log::{self, Log, LogOptions};
 use crate::maintenance::Maintenance;
@@ -86,12 +87,14 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
     let versions = Arc::new(Versions::new(superblock.version));
     let memory = Arc::new(Memory::new(settings.memory_bytes()));
     let residents = Arc::new(Residents::new(settings.replacement()));
+    let io = Arc::new(IoPool::default());
     let mut opening = Opening {
         maker: FamilyMaker {
             versions: &versions,
             pages: &pages,
             memory: &memory,
             residents: &residents,
+            io: &io,
             clock: &options.clock,
             path: &path,
             settings: &settings,
@@ -134,6 +137,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         versions: Arc::clone(&versions),
         memory: Arc::clone(&memory),
         residents: Arc::clone(&residents),
+        io: Arc::clone(&io),
         pages,
         log,
         families: RwLock::new(by_name),

@@ -68,6 +68,7 @@ impl Snapshot {
 
     pub fn get<R>(&self, family: &Family, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         let found = family.core.read(key, self.as_of(), read)?;
+        family.database.relieve_memory_of_reads();
         self.held().map(|()| found)
     }
 
@@ -81,6 +82,18 @@ impl Snapshot {
     ) -> Result<Vec<usize>> {
         let cold = family.core.read_many_resident(keys, self.as_of(), visit)?;
         self.held().map(|()| cold)
+    }
+
+    /// The values of the keys at these positions, which `multi_get_resident` has told to take the disk, in any order: each
+    /// leaf is read once, several at the same time.
+    pub fn multi_get_from_disk(
+        &self,
+        family: &Family,
+        keys: &[&[u8]],
+        positions: &[usize],
+    ) -> Result<Vec<(usize, Option<Vec<u8>>)>> {
+        let answers = family.core.read_many(keys, positions, self.as_of())?;
+        self.held().map(|()| answers)
     }
 
     /// Live records in the range. `progress` gets the records so far, twice.

@@ -201,6 +201,15 @@ pub static REGISTRY: &[Tunable] = &[
         tuner: true,
     },
     integer(
+        "readahead_bytes",
+        Scope::Family,
+        0,
+        1 << 24,
+        256 << 10,
+        "bytes",
+        "How far ahead of a long scan leaves on disk are read, before compression: the scan waits less. 0: not at all.",
+    ),
+    integer(
         "checkpoint_log_bytes",
         Scope::Database,
         1 << 20,
@@ -510,6 +519,10 @@ impl Settings {
         self.raw(ABSENT_FILTER) == 1
     }
 
+    pub fn readahead_bytes(&self) -> usize {
+        self.raw(READAHEAD_BYTES) as usize
+    }
+
     pub fn checkpoint_log_bytes(&self) -> u64 {
         self.raw(CHECKPOINT_LOG_BYTES) as u64
     }
@@ -539,10 +552,11 @@ const POINT_CACHE_BYTES: usize = 8;
 const WARM_CODEC: usize = 9;
 const REPLACEMENT: usize = 10;
 const ABSENT_FILTER: usize = 11;
-const CHECKPOINT_LOG_BYTES: usize = 12;
-const GROUP_INTERVAL_MS: usize = 13;
-const HELD_BACK_BYTES: usize = 14;
-const SLACK_PERCENT: usize = 15;
+const READAHEAD_BYTES: usize = 12;
+const CHECKPOINT_LOG_BYTES: usize = 13;
+const GROUP_INTERVAL_MS: usize = 14;
+const HELD_BACK_BYTES: usize = 15;
+const SLACK_PERCENT: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -563,6 +577,7 @@ mod tests {
             (WARM_CODEC, "warm_codec"),
             (REPLACEMENT, "replacement"),
             (ABSENT_FILTER, "absent_filter"),
+            (READAHEAD_BYTES, "readahead_bytes"),
             (CHECKPOINT_LOG_BYTES, "checkpoint_log_bytes"),
             (GROUP_INTERVAL_MS, "group_interval_ms"),
             (HELD_BACK_BYTES, "held_back_bytes"),

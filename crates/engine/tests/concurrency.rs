@@ -55,6 +55,7 @@ impl Stage {
         let database = open(&MemoryDisk::new(), &tiny(durability));
         let mut settings = vec![setting("memory_bytes", 1 << 20), setting("checkpoint_log_bytes", 1 << 20)];
         settings.extend(common::tiny_settings());
+        settings.extend(common::narrow_tiers(128 << 10));
         database.configure(None, &settings).expect("settings");
         let families = (0..FAMILIES)
             .map(|index| database.create_family(&format!("family {index}"), &[]).expect("a family"))
@@ -312,11 +313,42 @@ fn a_conflict_is_seen_through_deletion_and_consolidation() {
     }
 }
 
+/// Point reads of a snapshot say the same each time, whatever form memory has the leaves in.
+fn read_one_by_one(database: &Database, family: &Family, over: &AtomicBool) {
+    let mut random = Random(99);
+    while !over.load(Ordering::Relaxed) {
+        let snapshot = database.snapshot().expect("a snapshot");
+        let keys: Vec<[u8; 8]> = (0..50).map(|_| random.below(8000).to_be_bytes()).collect();
+        let read = || -> Vec<Option<Vec<u8>>> {
+            keys.iter().map(|key| snapshot.get(family, key, |value| value.to_vec()).expect("a read")).collect()
+        };
+        let first = read();
+        assert!((0..2).all(|_| read() == first), "a snapshot changed");
+    }
+}
+
+/// Live, so that leaves have to change their form.
+fn divide_memory_anew(database: &Database, over: &AtomicBool) {
+    let mut random = Random(98);
+    while !over.load(Ordering::Relaxed) {
+        let settings = [
+            setting("memory_bytes", (1 + random.below(4)) << 20),
+            setting("hot_bytes", random.below(3) * (128 << 10)),
+            setting("warm_bytes", random.below(3) * (128 << 10)),
+            setting("point_cache_bytes", random.below(3) * (64 << 10)),
+        ];
+        database.configure(None, &settings).expect("settings");
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn churn_by_many_threads_leaves_what_they_wrote() {
     const THREADS: u64 = 4;
     let database = open(&MemoryDisk::new(), &tiny(Durability::Async));
-    database.configure(None, &[setting("memory_bytes", 1 << 20)]).expect("a setting");
+    let mut settings = common::narrow_tiers(256 << 10);
+    settings.push(setting("memory_bytes", 1 << 20));
+    database.configure(None, &settings).expect("settings");
     let family = database.default_family();
     let over = AtomicBool::new(false);
     let models: Vec<Model> = thread::scope(|scope| {
@@ -359,11 +391,22 @@ fn churn_by_many_threads_leaves_what_they_wrote() {
                 }
             });
         }
+        scope.spawn(|| read_one_by_one(&database, &family, &over));
+        scope.spawn(|| divide_memory_anew(&database, &over));
         let models = writers.into_iter().map(|writer| writer.join().expect("a writer")).collect();
         over.store(true, Ordering::Relaxed);
         models
     });
     let all: Model = models.into_iter().flatten().collect();
+    // Without anybody else, from what is on disk: each key again at once.
+    database.checkpoint().expect("a checkpoint");
+    database.configure(None, &common::narrow_tiers(0)).expect("settings");
+    (0..4).for_each(|_| database.drive_out(0).expect("it drives out"));
+    for (key, value) in all.iter().flat_map(|record| [record; 3]) {
+        assert_eq!(common::get(&family, key).as_ref(), Some(value));
+    }
+    let reads = common::reads_without_image(&database);
+    assert!(reads.iter().all(|&count| count > 100), "leaves were hardly read in all forms: {reads:?}");
     assert!(content(&database, &family) == all);
     assert_sound(&database);
 }

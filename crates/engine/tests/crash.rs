@@ -51,9 +51,10 @@ impl Tally {
         let sum = self.counts.entry(job.workload.name).or_default();
         sum.images += counts.images;
         sum.recoveries += counts.recoveries;
+        sum.reads = [0, 1].map(|from| sum.reads[from] + counts.reads[from]);
         if self.reported.elapsed() >= REPORT_EVERY {
             self.reported = Instant::now();
-            let Counts { images, recoveries } = self.sum();
+            let Counts { images, recoveries, .. } = self.sum();
             println!("{images} images, {recoveries} crashes during recovery; {left} workloads to go");
         }
     }
@@ -63,6 +64,7 @@ impl Tally {
         Counts {
             images: values().map(|counts| counts.images).sum(),
             recoveries: values().map(|counts| counts.recoveries).sum(),
+            reads: [0, 1].map(|from| values().map(|counts| counts.reads[from]).sum()),
         }
     }
 }
@@ -114,10 +116,14 @@ fn every_workload_is_cut_at_every_operation() {
     });
     assert!(!ENGINE_PANICKED.load(Ordering::Relaxed), "a thread of the engine's panicked");
     let tallied = tallied.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for (name, Counts { images, recoveries }) in &tallied.counts {
+    for (name, Counts { images, recoveries, .. }) in &tallied.counts {
         println!("{name}: {images} images, {recoveries} crashes during recovery");
     }
-    let Counts { images, recoveries } = tallied.sum();
+    let Counts { images, recoveries, reads } = tallied.sum();
+    assert!(
+        jobs.len() == 1 || reads.iter().all(|&count| count > 100),
+        "leaves were hardly read in all forms: {reads:?}"
+    );
     tally("power-cut images", images);
     tally("crashes during recovery", recoveries);
 }

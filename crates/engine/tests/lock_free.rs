@@ -6,13 +6,16 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
-use common::{Model, Random, assert_sound, figure, get, multi_get, open, rows_of, setting, tiny};
+use common::{
+    Model, Random, assert_sound, figure, get, multi_get, narrow_tiers, open, reads_without_image, rows_of, setting,
+    tiny,
+};
 use lyredb_engine::disk::MemoryDisk;
 use lyredb_engine::pause::{Point, hook};
 use lyredb_engine::{Batch, Database, Durability, Error, Family, Range, Snapshot};
@@ -23,6 +26,9 @@ const MEMORY_BYTES: u64 = 1 << 20;
 const READERS: usize = 4;
 /// Far more than reading all takes; whoever needs longer waits for the writer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Point reads that were answered from excerpts, and from leaves as they are stored, wherever the writer stopped.
+static READS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 type Operation = (usize, Vec<u8>, Option<Vec<u8>>);
 
@@ -71,7 +77,9 @@ fn value(seed: u64) -> Vec<u8> {
 impl Fixture {
     fn new(durability: Durability) -> Fixture {
         let database = open(&MemoryDisk::new(), &tiny(durability));
-        database.configure(None, &[setting("memory_bytes", MEMORY_BYTES)]).expect("a setting");
+        let mut settings = narrow_tiers(MEMORY_BYTES / 2);
+        settings.push(setting("memory_bytes", MEMORY_BYTES));
+        database.configure(None, &settings).expect("settings");
         let second = database.create_family("second", &common::tiny_settings()).expect("a family");
         Fixture { families: [database.default_family(), second], database, history: History::default() }
     }
@@ -137,7 +145,14 @@ impl Fixture {
 fn read_all(database: &Database, families: &[Family; 2], allowed: &[[Model; 2]; 2], seed: u64) {
     let mut random = Random(seed);
     let snapshot = database.snapshot().expect("a snapshot");
+    let read = |key: Vec<u8>| [0, 1].map(|family: usize| (key.clone(), get_at(&snapshot, &families[family], &key)));
+    // Neighbours, twice, before the scans make images of their leaves.
+    let first = random.below(RECORDS);
+    let read: Vec<_> = (0..2).flat_map(|_| first..first + 100).map(|number| read(key(number))).collect();
     let seen = content(&snapshot, families);
+    for (family, (key, value)) in read.iter().flat_map(|both| both.iter().enumerate()) {
+        assert_eq!(value.as_ref(), seen[family].get(key), "a point read saw something else than a scan");
+    }
     assert!(allowed.contains(&seen), "half a commit was seen");
     // The writer stands still, so that the newest content stays the same.
     for (family, model) in families.iter().zip(&seen) {
@@ -154,6 +169,10 @@ fn read_all(database: &Database, families: &[Family; 2], allowed: &[[Model; 2]; 
         let count = snapshot.count(family, &Range::default(), &mut |_, _| true).expect("a count");
         assert_eq!(count, model.len() as u64);
     }
+}
+
+fn get_at(snapshot: &Snapshot, family: &Family, key: &[u8]) -> Option<Vec<u8>> {
+    snapshot.get(family, key, |value| value.to_vec()).expect("a read")
 }
 
 fn content(snapshot: &Snapshot, families: &[Family; 2]) -> [Model; 2] {
@@ -216,6 +235,9 @@ fn readers_finish(wanted: Point, nth: usize, durability: Durability) -> bool {
     assert_sound(&fixture.database);
     let snapshot = fixture.database.snapshot().expect("a snapshot");
     assert!(fixture.history.last_two()[1] == content(&snapshot, &fixture.families), "something was lost");
+    for (sum, count) in READS.iter().zip(reads_without_image(&fixture.database)) {
+        sum.fetch_add(count, Ordering::Relaxed);
+    }
     reached.is_some()
 }
 
@@ -242,4 +264,6 @@ fn readers_finish_wherever_the_writer_stops() {
             }
         }
     }
+    let reads = READS.each_ref().map(|count| count.load(Ordering::Relaxed));
+    assert!(reads.iter().all(|&count| count > 100), "leaves were hardly read in all forms: {reads:?}");
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lyredb_engine::disk::MemoryDisk;
 use lyredb_engine::tunables::Value;
-use lyredb_engine::{Batch, Columns, Database, Durability, Family, Fetched, Options, Range, Rows, Snapshot};
+use lyredb_engine::{Batch, Columns, Database, Durability, Family, Fetched, Options, Range, Rows, Snapshot, Stat};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -28,6 +29,8 @@ enum Step {
     Compact,
     /// Leaves from memory until so many times 8 KiB are left.
     DriveOut(u8),
+    /// The setting of that number, live.
+    Tune(u8),
     Reopen,
     Crash,
 }
@@ -46,10 +49,31 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Checkpoint),
         1 => Just(Step::Compact),
         4 => (0u8..4).prop_map(Step::DriveOut),
+        3 => (0..SETTINGS.len() as u8).prop_map(Step::Tune),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
     ]
 }
+
+/// What says in which form memory has leaves; from the beginning there is room for few images.
+const SETTINGS: [(&str, Result<i64, &str>); 16] = [
+    ("hot_bytes", Ok(0)),
+    ("hot_bytes", Ok(8 << 10)),
+    ("hot_bytes", Ok(-1)),
+    ("warm_bytes", Ok(0)),
+    ("warm_bytes", Ok(8 << 10)),
+    ("warm_bytes", Ok(1 << 20)),
+    ("point_cache_bytes", Ok(0)),
+    ("point_cache_bytes", Ok(2 << 10)),
+    ("point_cache_bytes", Ok(1 << 20)),
+    ("memory_bytes", Ok(1 << 20)),
+    ("memory_bytes", Ok(1 << 30)),
+    ("absent_filter", Err("off")),
+    ("absent_filter", Err("on")),
+    ("replacement", Err("sieve")),
+    ("replacement", Err("s3-fifo")),
+    ("warm_codec", Err("none")),
+];
 
 fn key(number: u16) -> Vec<u8> {
     // Of different lengths, with shared prefixes, and some that are prefixes of others.
@@ -79,7 +103,14 @@ fn options() -> Options {
     let setting = |name: &str, value| (name.to_string(), Value::Integer(value));
     Options {
         durability: Durability::Sync,
-        settings: vec![setting("leaf_bytes", 1024), setting("delta_records", 4), setting("blob_bytes", 512)],
+        settings: vec![
+            setting("leaf_bytes", 1024),
+            setting("delta_records", 4),
+            setting("blob_bytes", 512),
+            setting("hot_bytes", 0),
+            setting("warm_bytes", 64 << 10),
+            setting("point_cache_bytes", 16 << 10),
+        ],
         ..Options::default()
     }
 }
@@ -103,7 +134,28 @@ fn rows_of(snapshot: &Snapshot, family: &Family, range: Range, reverse: bool, li
     }
 }
 
+/// Answered from excerpts, and from leaves as they are stored.
+static READS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// Before a database is closed.
+fn note_reads(database: &Database) {
+    let stats = database.stats().expect("figures");
+    for (sum, name) in READS.iter().zip(["gets_from_records", "gets_from_warm"]) {
+        for (_, figures) in &stats.families {
+            match figures.figures.iter().find(|(known, _)| *known == name) {
+                Some((_, Stat::Count(number))) => sum.fetch_add(*number, Ordering::Relaxed),
+                other => panic!("no such counter: {name} ({other:?})"),
+            };
+        }
+    }
+}
+
 fn compare(database: &Database, snapshot: &Snapshot, family: &Family, model: &Model) {
+    // Before scans make images of all leaves. First a leaf is on disk, then memory has something of it.
+    for number in (0..3).flat_map(|_| (0..400).step_by(7)) {
+        let got = snapshot.get(family, &key(number), |value| value.to_vec()).expect("a read");
+        assert_eq!(got.as_ref(), model.get(&key(number)));
+    }
     let expected: Vec<_> = model.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     assert_eq!(rows_of(snapshot, family, Range::default(), false, 7), expected);
     let backwards = rows_of(snapshot, family, Range::default(), true, 1000);
@@ -189,13 +241,20 @@ fn play(steps: Vec<Step>) {
             Step::Checkpoint => database.checkpoint().expect("a checkpoint"),
             Step::Compact => database.compact(&mut |_, _| true).expect("a compaction"),
             Step::DriveOut(pages) => database.drive_out(u64::from(pages) << 13).expect("it drives out"),
+            Step::Tune(which) => {
+                let (name, value) = SETTINGS[usize::from(which)];
+                let value = value.map_or_else(|text| Value::Text(text.into()), Value::Integer);
+                database.configure(None, &[(name.into(), value)]).expect("a setting");
+            }
             Step::Reopen => {
                 snapshots.clear();
+                note_reads(&database);
                 database.close().expect("closes");
                 (database, family) = open(&disk);
             }
             Step::Crash => {
                 snapshots.clear();
+                note_reads(&database);
                 let left = disk.image();
                 drop(std::mem::replace(&mut disk, left));
                 (database, family) = open(&disk);
@@ -206,14 +265,19 @@ fn play(steps: Vec<Step>) {
     for (snapshot, then) in &snapshots {
         compare(&database, snapshot, &family, then);
     }
+    note_reads(&database);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 2000,
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))), ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_engine_agrees_with_a_map(steps in prop::collection::vec(step(), 0..300)) {
-        play(steps);
-    }
+#[test]
+fn the_engine_agrees_with_a_map() {
+    let config = ProptestConfig {
+        cases: 200,
+        max_shrink_iters: 2000,
+        source_file: Some(file!()),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(steps in prop::collection::vec(step(), 0..300))| play(steps));
+    let reads = READS.each_ref().map(|count| count.load(Ordering::Relaxed));
+    assert!(reads.iter().all(|&count| count > 1000), "leaves were hardly read in all forms: {reads:?}");
 }

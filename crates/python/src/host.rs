@@ -33,6 +33,10 @@ impl Host for Program {
         Some(Origin { thread: PyThread_get_thread_ident() as u64, place })
     }
 
+    fn memory_is_short(&self) {
+        crate::allocator::give_freed_memory_back_soon();
+    }
+
     /// In a thread of its own: the caller may be waited for by who holds the GIL, and handlers may do anything.
     fn warn(&self, warning: &Warning) {
         let (database, warning) = (self.database.clone(), warning.clone());

@@ -1,6 +1,7 @@
 //! `lyredb._engine`: the storage engine as Python sees it. No logic of its own: arguments become bytes, answers become
 //! objects, and the GIL is held for what is short and given up for what waits.
 
+mod allocator;
 mod arrow;
 mod codec;
 mod convert;
@@ -25,18 +26,6 @@ mod tuple;
 mod view;
 
 use pyo3::prelude::*;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Pages come and go all the time while a database is written, and memory that was given back to the system has to be
-/// zeroed before it can be used again, which cost a third of a bulk load. Kept for longer, it is used again as it is.
-fn keep_freed_memory_for_a_while() {
-    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-    const MILLISECONDS: std::ffi::c_long = 10_000;
-    // SAFETY: sets a number that the allocator reads, before any other thread of ours is there.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, MILLISECONDS) };
-}
 
 #[pymodule(gil_used = false)]
 mod _engine {
@@ -63,7 +52,7 @@ mod _engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::keep_freed_memory_for_a_while();
+        super::allocator::keep_freed_memory_for_a_while();
         super::fork::watch();
         module.add("MAX_KEY_BYTES", lyredb_engine::MAX_KEY_BYTES)?;
         module.add("MAX_VALUE_BYTES", lyredb_engine::MAX_VALUE_BYTES)?;

@@ -84,13 +84,8 @@ fn answer<'py>(
         .or_raise()?;
     outcome?;
     if !cold.is_empty() {
-        let fetched = py
-            .detach(|| {
-                let fetch = |index: &usize| snapshot.get(family, keys[*index], <[u8]>::to_vec);
-                cold.iter().map(fetch).collect::<engine::Result<Vec<_>>>()
-            })
-            .or_raise()?;
-        for (index, value) in cold.into_iter().zip(fetched) {
+        let fetched = py.detach(|| snapshot.multi_get_from_disk(family, keys, &cold)).or_raise()?;
+        for (index, value) in fetched {
             if let Some(value) = value {
                 replace(&answers, index, codec.decode(py, &value)?);
             }

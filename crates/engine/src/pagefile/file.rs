@@ -19,6 +19,9 @@ use crate::{Error, Result};
 const FIRST_PAGE_GRANULE: u64 = FIRST_PAGE_OFFSET / GRANULE_BYTES;
 /// The file grows by an eighth of its length within these bounds.
 const GROWTH_BYTES: (u64, u64) = (64 << 10, 64 << 20);
+/// So much is handed to the disk at a time. What the system gathers for long it writes in one go, and syncs of the log, which
+/// commits wait for, stand behind that.
+const WRITEBACK_BYTES: u64 = 8 << 20;
 /// A thread keeps buffers up to this for its next page.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
@@ -46,6 +49,8 @@ pub struct PageFile {
     space: Mutex<FreeMap>,
     /// The file's length as `space` has it, for readers, which take no lock.
     end_bytes: checked::AtomicU64,
+    /// Written, and the disk was not told to begin with it.
+    gathered: Mutex<Gathered>,
     committed: Mutex<Superblock>,
     /// Set with `failure`, and never taken back.
     poisoned: checked::AtomicBool,
@@ -55,6 +60,14 @@ pub struct PageFile {
     pages_written: AtomicU64,
     bytes_written: AtomicU64,
     commits: AtomicU64,
+}
+
+/// Bytes of pages between two places of the file.
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: u64,
+    from: u64,
+    to: u64,
 }
 
 thread_local! {
@@ -89,6 +102,7 @@ impl PageFile {
             read_only,
             space: Mutex::new(FreeMap::new(FIRST_PAGE_GRANULE, end)),
             end_bytes: checked::AtomicU64::new(end * GRANULE_BYTES),
+            gathered: Mutex::new(Gathered::default()),
             committed: Mutex::new(committed),
             poisoned: checked::AtomicBool::new(false),
             failure: Mutex::new(String::new()),
@@ -312,7 +326,20 @@ impl PageFile {
         }
         self.pages_written.fetch_add(1, Ordering::Relaxed);
         self.bytes_written.fetch_add(page.len() as u64, Ordering::Relaxed);
+        self.gather(extent);
         Ok(())
+    }
+
+    fn gather(&self, extent: Extent) {
+        let mut gathered = self.gathered.lock();
+        gathered.from = if gathered.bytes == 0 { extent.offset() } else { gathered.from.min(extent.offset()) };
+        gathered.to = gathered.to.max(extent.end());
+        gathered.bytes += extent.len_bytes();
+        if gathered.bytes >= WRITEBACK_BYTES {
+            let Gathered { from, to, .. } = std::mem::take(&mut *gathered);
+            drop(gathered);
+            self.file.start_writing(from, to - from);
+        }
     }
 
     fn load<'buffer>(&self, extent: Extent, buffer: &'buffer mut Vec<u8>) -> Result<(PageHeader, &'buffer mut [u8])> {

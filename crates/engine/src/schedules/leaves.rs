@@ -42,6 +42,7 @@ impl World {
             clock: Clock::System,
             counters: Arc::new(FamilyCounters::default()),
             residents: Arc::new(Residents::new(Policy::default())),
+            io: Arc::default(),
             family: 0,
             path: PathBuf::new(),
         });

@@ -8,6 +8,7 @@ mod closing;
 mod commits;
 mod leaves;
 mod pages;
+mod reading_ahead;
 
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! Pages that are split, merged, written, moved, driven out and read again, under readers.
 
 use std::sync::Arc;
+// Plain ones, which the model checker knows nothing of: they go from one schedule to the next.
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use shuttle::thread;
 
@@ -8,7 +10,8 @@ use super::{database, explore, get, number_in, open, value_of};
 use crate::core::Shared;
 use crate::disk::MemoryDisk;
 use crate::tree::{Columns, Fetched, Rows};
-use crate::{Batch, Database, Durability, Family, Range};
+use crate::tunables::Value;
+use crate::{Batch, Database, Durability, Family, Range, Stat};
 
 /// The keys [side, pair] of the two sides are always written together.
 const PAIRS: u8 = 6;
@@ -168,6 +171,88 @@ fn leaves_are_written_early_beside_a_checkpoint() {
         drop(family);
         database.close().expect("the disk has no faults");
         is_whole(&open(&disk, Durability::Sync));
+    });
+}
+
+/// Answered from excerpts, and from leaves as they are stored, in all schedules.
+static READS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+fn note_reads(database: &Database) {
+    let stats = database.stats().expect("it is open");
+    let figures = &stats.families.first().expect("the default family").1.figures;
+    for (sum, name) in READS.iter().zip(["gets_from_records", "gets_from_warm"]) {
+        let counted = figures.iter().find(|(known, _)| *known == name).map(|(_, figure)| figure);
+        let Some(Stat::Count(number)) = counted else { panic!("no such counter: {name}") };
+        sum.fetch_add(*number, Ordering::Relaxed);
+    }
+}
+
+fn set(database: &Database, settings: &[(&str, i64)]) {
+    let settings: Vec<_> = settings.iter().map(|&(name, value)| (name.to_string(), Value::Integer(value))).collect();
+    database.configure(None, &settings).expect("the disk has no faults");
+}
+
+/// With no room for images: leaves go from images to what is stored, to disk, to excerpts and back, under point readers.
+fn explore_forms(schedules: u64, beside: fn(&Database)) {
+    explore(schedules, move || {
+        let (database, disk) = filled();
+        set(&database, &[("hot_bytes", 0), ("warm_bytes", 1 << 20), ("point_cache_bytes", 1 << 20)]);
+        for _ in 0..2 {
+            core(&database).drive_out(0).expect("the disk has no faults");
+        }
+        let family = database.default_family();
+        (0..2).for_each(|side| assert_eq!(get(&family, &[side, 0]), 1));
+        thread::scope(|scope| {
+            let (database, family) = (&database, &family);
+            scope.spawn(move || change(database, family));
+            scope.spawn(move || {
+                read_newest(family);
+                assert_eq!(get(family, &[1, 0, 7]), 0, "a key that was never there");
+                read_newest(family);
+            });
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    core(database).drive_out(0).expect("the disk has no faults");
+                    assert_eq!(get(family, &[1, 5]), 1);
+                }
+            });
+            scope.spawn(move || beside(database));
+        });
+        is_whole(&database);
+        note_reads(&database);
+        drop(family);
+        database.close().expect("the disk has no faults");
+        is_whole(&open(&disk, Durability::Sync));
+    });
+    let reads = READS.each_ref().map(|count| count.load(Ordering::Relaxed));
+    assert!(reads.iter().all(|&count| count > schedules), "leaves were hardly read in all forms: {reads:?}");
+}
+
+#[test]
+fn leaves_change_their_form_under_readers() {
+    explore_forms(4_000, |database| {
+        let family = database.default_family();
+        read_newest(&family);
+        read_state(database, &family);
+    });
+}
+
+#[test]
+fn leaves_change_their_form_beside_a_checkpoint() {
+    explore_forms(4_000, |database| database.checkpoint().expect("the disk has no faults"));
+}
+
+#[test]
+fn leaves_change_their_form_while_compaction_moves_them() {
+    explore_forms(4_000, |database| core(database).checkpoint(Some(10 << 10)).expect("the disk has no faults"));
+}
+
+#[test]
+fn leaves_change_their_form_while_memory_is_divided_anew() {
+    explore_forms(4_000, |database| {
+        set(database, &[("warm_bytes", 0), ("memory_bytes", 1 << 20)]);
+        set(database, &[("warm_bytes", 1 << 20), ("point_cache_bytes", 0)]);
+        set(database, &[("hot_bytes", -1)]);
     });
 }
 

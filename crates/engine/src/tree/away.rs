@@ -77,16 +77,23 @@ impl Tree {
     }
 
     /// A warm leaf has answered. One that is read again and again gets its image, if there is room for it.
-    pub fn warm_up(&self, page: &PageRef, away: Away<'_>, key: &[u8], payload: &Payload, guard: &Guard) -> Result<()> {
-        self.observe(page, key);
+    pub fn warm_up(
+        &self,
+        page: &PageRef,
+        away: Away<'_>,
+        keys: &[&[u8]],
+        payload: &Payload,
+        guard: &Guard,
+    ) -> Result<()> {
+        keys.iter().for_each(|key| self.observe(page, key));
         if away.is_busy() && self.around.memory.has_room(Part::Leaves) {
             self.build(page, away, payload, guard)?;
         }
         Ok(())
     }
 
-    /// Reads a leaf from disk for one record of it. `None`: it has an image now, to be looked up in.
-    pub fn read_cold(&self, page: &PageRef, away: Away<'_>, key: &[u8], guard: &Guard) -> Result<Option<Payload>> {
+    /// Reads a leaf from disk for one record of it, or a few. `None`: it has an image now, to be looked up in.
+    pub fn read_cold(&self, page: &PageRef, away: Away<'_>, keys: &[&[u8]], guard: &Guard) -> Result<Option<Payload>> {
         let memory = &self.around.memory;
         let keep_stored = match away.remains() {
             _ if memory.has_room(Part::Leaves) => None,
@@ -104,18 +111,18 @@ impl Tree {
         })?;
         unpacked.map_err(|why| self.damaged_leaf(bits, &format!("cannot decompress: {why}")))?;
         self.around.counters.add(Count::PageLoads, 1);
-        let found = self.search(&payload, away, key)?;
-        if found.is_some_and(|record| record.flags & BLOB != 0) {
+        let found = keys.iter().map(|key| self.search(&payload, away, key)).collect::<Result<Vec<_>>>()?;
+        if found.iter().flatten().any(|record| record.flags & BLOB != 0) {
             // The image keeps the long value's place.
             return self.build(page, away, &payload, guard).map(|()| None);
         }
         if let Some(stored) = stored {
             let stored = stored.take();
-            self.install(page, away, Form::Remains(stored.address()), guard);
+            self.install(page, away, Form::Remains(stored.address()), false, guard);
         } else {
-            self.keep(page, away, key, found, &payload, guard)?;
+            self.keep(page, away, keys, &found, &payload, guard)?;
         }
-        self.observe(page, key);
+        keys.iter().for_each(|key| self.observe(page, key));
         Ok(Some(payload))
     }
 
@@ -124,8 +131,8 @@ impl Tree {
         &self,
         page: &PageRef,
         away: Away<'_>,
-        key: &[u8],
-        found: Option<Record<'_>>,
+        keys: &[&[u8]],
+        found: &[Option<Record<'_>>],
         payload: &Payload,
         guard: &Guard,
     ) -> Result<()> {
@@ -134,31 +141,37 @@ impl Tree {
             records.extend(before.records());
             filter.extend_from_slice(before.filter());
         }
-        match found {
-            Some(record) => records.push(Record { key, ..record }),
-            None if filter.is_empty() && self.around.settings.absent_filter() => {
-                filter = fingerprints(payload)
-                    .ok_or_else(|| self.damaged_leaf(away.extent(), "the leaf page's content makes no sense"))?;
+        let before = (records.len(), filter.len());
+        for (key, found) in keys.iter().zip(found) {
+            match found {
+                Some(record) if records.iter().all(|kept| kept.key != *key) => records.push(Record { key, ..*record }),
+                None if filter.is_empty() && self.around.settings.absent_filter() => {
+                    filter = fingerprints(payload)
+                        .ok_or_else(|| self.damaged_leaf(away.extent(), "the leaf page's content makes no sense"))?;
+                }
+                _ => {}
             }
-            None => return Ok(()),
+        }
+        if before == (records.len(), filter.len()) {
+            return Ok(());
         }
         let bytes: usize = records.iter().map(Record::encoded_len).sum();
         if records.len() > MOST_KEPT || bytes * LARGEST_SHARE > payload.len() {
             return self.build(page, away, payload, guard);
         }
         let excerpt = Excerpt::build(away.extent(), &filter, &records);
-        self.install(page, away, Form::Remains(excerpt.address()), guard);
+        self.install(page, away, Form::Remains(excerpt.address()), false, guard);
         Ok(())
     }
 
     fn build(&self, page: &PageRef, away: Away<'_>, payload: &Payload, guard: &Guard) -> Result<()> {
         let leaf = self.decode(payload, away.extent())?;
-        self.install(page, away, Form::Image(leaf.address()), guard);
+        self.install(page, away, Form::Image(leaf.address()), false, guard);
         Ok(())
     }
 
     /// Puts something just built in the place of what there is of a leaf; if somebody else was first, it goes again.
-    pub(super) fn install(&self, page: &PageRef, away: Away<'_>, form: Form, guard: &Guard) -> bool {
+    pub(super) fn install(&self, page: &PageRef, away: Away<'_>, form: Form, probation: bool, guard: &Guard) -> bool {
         let memory = &self.around.memory;
         let new = form.contents();
         // SAFETY: it was just built.
@@ -170,7 +183,7 @@ impl Tree {
         if installed {
             // SAFETY: the page no longer names what was there.
             unsafe { retire(away.contents(), 0, memory, guard) };
-            self.note(page, guard);
+            self.around.residents.note(self.around.family, page, probation, guard);
         } else {
             if let Some((part, bytes)) = footprint {
                 memory.sub(part, bytes);
@@ -186,8 +199,9 @@ impl Tree {
         self.around.residents.note(self.around.family, page, false, guard);
     }
 
-    /// Takes an unchanged leaf's image away; with `keep` it stays in memory as it would be stored.
-    pub fn demote(&self, page: &PageRef, keep: Option<Codec>, guard: &Guard) -> Demoted {
+    /// Takes an unchanged leaf's image away; with `keep` it stays in memory as it would be stored. Unless `may_wait`, it
+    /// stays as it is where somebody holds the family's lock.
+    pub fn demote(&self, page: &PageRef, keep: Option<Codec>, may_wait: bool, guard: &Guard) -> Demoted {
         let Found::Hot(leaf) = page.leaf(guard) else {
             self.note(page, guard);
             return Demoted::Done;
@@ -204,7 +218,8 @@ impl Tree {
             encode_leaf(leaf.prefix(), &records, |_| unreachable!("it has no long values"), &mut payload);
             pack(codec, &payload, |stored| Unpublished(Stored::build(extent, stored)))
         });
-        let mut writer = self.writer.lock();
+        let locked = if may_wait { Some(self.writer.lock()) } else { self.writer.try_lock() };
+        let Some(mut writer) = locked else { return Demoted::Held };
         point(Point::EvictionLocked);
         if page.is(RETIRED) {
             return Demoted::Done;

@@ -9,12 +9,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Tree;
+use super::ahead_of_scan::{Ahead, Content, Ready};
+use super::aside::LeafAside;
 use super::gather::{gather, view};
-use super::inner::Inner;
 use super::keys::compare_prefix;
 use super::leaf::Leaf;
-use super::page::{Found, PageRef};
-use super::record::Record;
+use super::page::Found;
+use super::record::{BLOB, Record};
+use super::steps::Steps;
 use crate::counters::Count;
 use crate::error::Result;
 use crate::range::Range;
@@ -109,37 +111,28 @@ pub struct Cursor {
     reverse: bool,
     done: bool,
     last: Vec<u8>,
+    /// The last fetch ended within a leaf.
+    inside: bool,
+    /// Grows with leaves that had no image, and shrinks with the others.
+    depth: u32,
+    /// The leaf the last fetch ended in, if it was read to the side.
+    kept: Option<LeafAside>,
+    ahead: Ahead,
 }
 
-/// The way from the root to a leaf, for stepping to its neighbours.
-struct Steps<'g> {
-    inner: Vec<(Inner<'g>, usize)>,
-    page: &'g PageRef,
-}
+/// Above this depth a scan leaves memory alone that is nearly full.
+const LONG: u32 = 8;
+/// From this depth on it has leaves read ahead.
+const SEQUENTIAL: u32 = 1;
+/// So many leaves with images, at most, end that.
+const DEEPEST: u32 = 64;
 
-impl<'g> Steps<'g> {
-    fn descend(&mut self, mut page: &'g PageRef, guard: &'g Guard, choose: impl Fn(Inner<'g>) -> usize) {
-        while page.level() > 0 {
-            let inner = page.inner(guard);
-            let index = choose(inner);
-            self.inner.push((inner, index));
-            page = inner.child(index);
-        }
-        self.page = page;
-    }
-
-    /// To the next leaf in the direction; false at the end of the tree.
-    fn advance(&mut self, reverse: bool, guard: &'g Guard) -> bool {
-        while let Some((inner, index)) = self.inner.pop() {
-            if reverse && index > 0 || !reverse && index + 1 < inner.count() {
-                let index = if reverse { index - 1 } else { index + 1 };
-                self.inner.push((inner, index));
-                self.descend(inner.child(index), guard, |inner| if reverse { inner.count() - 1 } else { 0 });
-                return true;
-            }
-        }
-        false
-    }
+/// Where a leaf's records are copied from.
+enum Source<'g> {
+    Image(Leaf<'g>),
+    Aside(LeafAside),
+    /// They take the disk.
+    Cold,
 }
 
 /// Why the copying of rows out of a leaf ended.
@@ -155,12 +148,25 @@ enum Copied {
 impl Cursor {
     /// The caller keeps `version` registered as active for as long as the cursor lives.
     pub fn new(tree: Arc<Tree>, version: u64, range: Range, reverse: bool) -> Cursor {
-        Cursor { tree, version, range, reverse, done: false, last: Vec::new() }
+        Cursor {
+            tree,
+            version,
+            range,
+            reverse,
+            done: false,
+            last: Vec::new(),
+            inside: false,
+            depth: 0,
+            kept: None,
+            ahead: Ahead::default(),
+        }
     }
 
     /// Goes on from `key`, in the cursor's direction and within what it was opened for.
     pub fn seek(&mut self, key: &[u8], whole: &Range) {
         self.done = false;
+        self.inside = false;
+        self.ahead = Ahead::default();
         self.range = whole.clone();
         if self.reverse {
             if !self.range.is_above(key) {
@@ -176,11 +182,19 @@ impl Cursor {
         if self.done || self.range.is_empty() {
             return Ok(Fetched::Done);
         }
+        let fetched = self.fetch_some(columns, limit, rows);
+        if fetched.is_err() {
+            // It begins anew where this fetch began.
+            (self.inside, self.ahead) = (false, Ahead::default());
+        }
+        fetched
+    }
+
+    fn fetch_some(&mut self, columns: Columns, limit: Limit, rows: &mut Rows) -> Result<Fetched> {
         let guard = epoch::pin();
         let tree = Arc::clone(&self.tree);
-        let mut steps = Steps { inner: Vec::with_capacity(4), page: tree.root(&guard) };
         let (reverse, range) = (self.reverse, &self.range);
-        steps.descend(steps.page, &guard, |inner| match (reverse, &range.start, &range.stop) {
+        let mut steps = Steps::down(tree.root(&guard), &guard, |inner| match (reverse, &range.start, &range.stop) {
             (false, Bound::Included(key) | Bound::Excluded(key), _) => inner.find(key),
             (false, Bound::Unbounded, _) => 0,
             (true, _, Bound::Included(key)) => inner.find(key),
@@ -188,21 +202,29 @@ impl Cursor {
             (true, _, Bound::Unbounded) => inner.count() - 1,
         });
         let before = rows.len();
-        let (mut leaves, mut leaves_from_disk) = (0, 0);
+        let (mut leaves, mut leaves_from_below) = (0, 0);
+        let mut is_new = !std::mem::take(&mut self.inside);
+        let mut has_advanced = false;
         let goal = Limit { rows: before + limit.rows, bytes: rows.bytes() + limit.bytes, ..limit };
         let fetched = loop {
-            let leaf = match steps.page.leaf(&guard) {
-                Found::Hot(leaf) => leaf,
-                Found::Cold(_) if !limit.may_block => break Fetched::Cold,
-                Found::Cold(_) => {
-                    leaves_from_disk += 1;
-                    tree.resident(steps.page, &guard)?
+            let (source, is_from_below) = self.source(&tree, &steps, is_new, limit.may_block, &guard)?;
+            let copied = match source {
+                Source::Image(leaf) => self.copy(&tree, leaf, columns, goal, rows, &guard)?,
+                Source::Aside(leaf) => self.copy_aside(&tree, leaf, columns, goal, rows)?,
+                Source::Cold => {
+                    self.stand_before(&steps, has_advanced);
+                    break Fetched::Cold;
                 }
             };
-            leaves += 1;
-            tree.visit(steps.page);
-            match self.copy(leaf, columns, goal, rows, &guard)? {
-                Copied::Leaf if steps.advance(self.reverse, &guard) => {}
+            leaves += u64::from(is_new);
+            leaves_from_below += u64::from(is_from_below);
+            self.inside = matches!(copied, Copied::Limit | Copied::Cold);
+            is_new = true;
+            match copied {
+                Copied::Leaf if steps.advance(self.reverse, &guard) => {
+                    has_advanced = true;
+                    self.ahead.passed();
+                }
                 Copied::Leaf | Copied::End => {
                     self.done = true;
                     break Fetched::Done;
@@ -214,8 +236,8 @@ impl Cursor {
         let row = tree.around().counters.row();
         row.add(Count::RowsScanned, (rows.len() - before) as u64);
         row.add(Count::LeavesScanned, leaves);
-        row.add(Count::LeavesScannedFromDisk, leaves_from_disk);
-        if fetched != Fetched::Done && rows.len() > before {
+        row.add(Count::LeavesScannedFromDisk, leaves_from_below);
+        if self.inside && rows.len() > before {
             let last = std::mem::take(&mut self.last);
             if self.reverse {
                 self.range.stop = Bound::Excluded(last);
@@ -226,8 +248,106 @@ impl Cursor {
         Ok(fetched)
     }
 
+    /// Where the leaf's records are, and whether memory had no image of it. `is_new`: the scan comes to it for the first time.
+    fn source<'g>(
+        &mut self,
+        tree: &Arc<Tree>,
+        steps: &Steps<'g>,
+        is_new: bool,
+        may_block: bool,
+        guard: &'g Guard,
+    ) -> Result<(Source<'g>, bool)> {
+        let kept = self.kept.take();
+        let found = steps.page.leaf(guard);
+        let is_long = self.depth > LONG;
+        if let Found::Hot(leaf) = found
+            && !self.ahead.is_active()
+        {
+            self.depth = self.depth.saturating_sub(u32::from(is_new));
+            if !is_long {
+                tree.visit(steps.page);
+            }
+            return Ok((Source::Image(leaf), false));
+        }
+        let edges = steps.edges();
+        if let (Found::Cold(_), Some(kept)) = (&found, kept.filter(|kept| kept.edges == edges)) {
+            return Ok((Source::Aside(kept), false));
+        }
+        let ready = self.ahead.take(&edges, self.reverse, may_block);
+        if self.depth >= SEQUENTIAL {
+            self.ahead.ask(tree, &edges, &self.range, self.reverse, is_long, guard);
+        }
+        let piece = match ready {
+            Ready::Piece(piece) => Some(piece.content),
+            Ready::Nothing | Ready::NotYet => None,
+        };
+        let source = match (found, piece) {
+            (Found::Hot(leaf), Some(Ok(Content::Loaded))) => Source::Image(leaf),
+            (Found::Hot(leaf), _) => {
+                self.depth = self.depth.saturating_sub(u32::from(is_new));
+                if !is_long {
+                    tree.visit(steps.page);
+                }
+                return Ok((Source::Image(leaf), false));
+            }
+            (Found::Cold(_), Some(Ok(Content::Aside(leaf)))) => Source::Aside(leaf),
+            (Found::Cold(_), Some(Err(error))) => return Err(error),
+            (Found::Cold(_), _) if !may_block => return Ok((Source::Cold, false)),
+            (Found::Cold(away), _) if is_long && tree.around().memory.is_tight() => {
+                Source::Aside(tree.read_for_scan(edges, away)?)
+            }
+            (Found::Cold(_), _) => Source::Image(tree.resident_for_scan(steps.page, guard)?),
+        };
+        self.depth = DEEPEST.min(self.depth + u32::from(is_new));
+        if !is_long {
+            tree.observe_leaf(steps.page);
+        }
+        Ok((source, is_new))
+    }
+
+    /// What comes next begins at the leaf that the steps have led to.
+    fn stand_before(&mut self, steps: &Steps<'_>, has_advanced: bool) {
+        if !has_advanced {
+            return;
+        }
+        let edges = steps.edges();
+        if !self.reverse {
+            self.range.start = Bound::Included(edges.from.into_vec());
+        } else if let Some(to) = edges.to {
+            self.range.stop = Bound::Excluded(to.into_vec());
+        }
+    }
+
+    fn copy_aside(
+        &mut self,
+        tree: &Tree,
+        leaf: LeafAside,
+        columns: Columns,
+        goal: Limit,
+        rows: &mut Rows,
+    ) -> Result<Copied> {
+        let parsed = tree.parse_for_scan(&leaf)?;
+        let (prefix, records) = (parsed.prefix, &parsed.records);
+        let slots = self.slots(records.len(), |key| find_in(prefix, records, key));
+        let value = |record: &Record<'_>, rows: &mut Rows| match record.value.as_chunks::<8>() {
+            _ if record.flags & BLOB == 0 => {
+                rows.push_value(record.value);
+                Ok(true)
+            }
+            ([place, length], []) if goal.may_block => {
+                let (place, length) = (u64::from_le_bytes(*place), u64::from_le_bytes(*length));
+                tree.read_long_value(Some(place), length, |value| rows.push_value(value)).map(|()| true)
+            }
+            _ => Ok(false),
+        };
+        let copied = self.copy_rows(prefix, slots, records.len(), |i| records[i], value, columns, goal, rows)?;
+        self.kept = Some(leaf).filter(|leaf| !leaf.has_long_values());
+        Ok(copied)
+    }
+
     fn copy(
         &mut self,
+        tree: &Tree,
         leaf: Leaf<'_>,
         columns: Columns,
         goal: Limit,
@@ -235,35 +355,25 @@ impl Cursor {
         guard: &Guard,
     ) -> Result<Copied> {
         let length = leaf.delta_len();
+        let value = |record: &Record<'_>, rows: &mut Rows| {
+            match record.blob() {
+                None => rows.push_value(record.value),
+                Some(blob) if !goal.may_block && blob.data(guard).is_none() => return Ok(false),
+                Some(blob) => tree.read_blob(blob, guard, |value| rows.push_value(value))?,
+            }
+            Ok(true)
+        };
         if length == 0 && !leaf.is_guarded() {
-            let find = |key: &[u8]| leaf.search(key);
-            let (start, stop) = self.slots(leaf.count(), find);
-            return self.copy_rows(
-                leaf.prefix(),
-                start,
-                stop,
-                leaf.count(),
-                |i| leaf.record(i),
-                columns,
-                goal,
-                rows,
-                guard,
-            );
+            let slots = self.slots(leaf.count(), |key| leaf.search(key));
+            let record = |index| leaf.record(index);
+            return self.copy_rows(leaf.prefix(), slots, leaf.count(), record, value, columns, goal, rows);
         }
         let mut scratch = Vec::new();
         let mut gathered = gather(leaf, length, &[], &mut scratch);
         view(&mut gathered.records, self.version, self.tree.around().clock.now());
         let (prefix, records) = (gathered.prefix, &gathered.records);
-        let find = |key: &[u8]| match compare_prefix(key, prefix) {
-            Ordering::Less => (0, false),
-            Ordering::Greater => (records.len(), false),
-            Ordering::Equal => match records.binary_search_by(|record| record.key.cmp(&key[prefix.len()..])) {
-                Ok(index) => (index, true),
-                Err(index) => (index, false),
-            },
-        };
-        let (start, stop) = self.slots(records.len(), find);
-        self.copy_rows(prefix, start, stop, records.len(), |i| records[i], columns, goal, rows, guard)
+        let slots = self.slots(records.len(), |key| find_in(prefix, records, key));
+        self.copy_rows(prefix, slots, records.len(), |i| records[i], value, columns, goal, rows)
     }
 
     /// The slots of a leaf that lie in the range.
@@ -292,14 +402,13 @@ impl Cursor {
     fn copy_rows<'r>(
         &mut self,
         prefix: &[u8],
-        start: usize,
-        stop: usize,
+        (start, stop): (usize, usize),
         count: usize,
         record: impl Fn(usize) -> Record<'r>,
+        push_value: impl Fn(&Record<'r>, &mut Rows) -> Result<bool>,
         columns: Columns,
         goal: Limit,
         rows: &mut Rows,
-        guard: &Guard,
     ) -> Result<Copied> {
         let mut last = None;
         let mut ended = None;
@@ -310,15 +419,9 @@ impl Cursor {
                 break;
             }
             let found = record(index);
-            if columns != Columns::Keys {
-                match found.blob() {
-                    None => rows.push_value(found.value),
-                    Some(blob) if !goal.may_block && blob.data(guard).is_none() => {
-                        ended = Some(Copied::Cold);
-                        break;
-                    }
-                    Some(blob) => self.tree.read_blob(blob, guard, |value| rows.push_value(value))?,
-                }
+            if columns != Columns::Keys && !push_value(&found, rows)? {
+                ended = Some(Copied::Cold);
+                break;
             }
             if columns != Columns::Values {
                 rows.push_key(prefix, found.key);
@@ -344,16 +447,14 @@ impl Cursor {
         let tree = Arc::clone(&self.tree);
         while !self.range.is_empty() {
             let guard = epoch::pin();
-            let mut steps = Steps { inner: Vec::with_capacity(4), page: tree.root(&guard) };
             let start = &self.range.start;
-            steps.descend(steps.page, &guard, |inner| match start {
+            let mut steps = Steps::down(tree.root(&guard), &guard, |inner| match start {
                 Bound::Included(key) | Bound::Excluded(key) => inner.find(key),
                 Bound::Unbounded => 0,
             });
             let mut leaves = 0;
             let next = loop {
-                let upper = steps.inner.iter().rev().find(|(inner, index)| index + 1 < inner.count());
-                let upper = upper.map(|(inner, index)| inner.separator(*index));
+                let upper = steps.upper();
                 let inside = upper.as_ref().is_some_and(|key| !self.range.is_above(key));
                 let whole = matches!(self.range.start, Bound::Unbounded) || leaves > 0;
                 match steps.page.leaf(&guard) {
@@ -397,14 +498,19 @@ impl Cursor {
         let mut gathered = gather(leaf, length, &[], &mut scratch);
         view(&mut gathered.records, self.version, self.tree.around().clock.now());
         let (prefix, records) = (gathered.prefix, &gathered.records);
-        slots(records.len(), &|key| match compare_prefix(key, prefix) {
-            Ordering::Less => (0, false),
-            Ordering::Greater => (records.len(), false),
-            Ordering::Equal => match records.binary_search_by(|record| record.key.cmp(&key[prefix.len()..])) {
-                Ok(index) => (index, true),
-                Err(index) => (index, false),
-            },
-        })
+        slots(records.len(), &|key| find_in(prefix, records, key))
+    }
+}
+
+/// Where a key is or would be among records whose keys lack `prefix`, and whether it is there.
+fn find_in(prefix: &[u8], records: &[Record<'_>], key: &[u8]) -> (usize, bool) {
+    match compare_prefix(key, prefix) {
+        Ordering::Less => (0, false),
+        Ordering::Greater => (records.len(), false),
+        Ordering::Equal => match records.binary_search_by(|record| record.key.cmp(&key[prefix.len()..])) {
+            Ok(index) => (index, true),
+            Err(index) => (index, false),
+        },
     }
 }
 
@@ -412,8 +518,7 @@ impl Tree {
     /// A key in the range that was changed after `version`, committed and not yet visible changes included.
     /// Under the lock; `version` is registered as active, so cold leaves hold nothing newer.
     pub fn changed_since(&self, range: &Range, version: u64, guard: &Guard) -> Option<Vec<u8>> {
-        let mut steps = Steps { inner: Vec::with_capacity(4), page: self.root(guard) };
-        steps.descend(steps.page, guard, |inner| match &range.start {
+        let mut steps = Steps::down(self.root(guard), guard, |inner| match &range.start {
             Bound::Included(key) | Bound::Excluded(key) => inner.find(key),
             Bound::Unbounded => 0,
         });
@@ -433,8 +538,7 @@ impl Tree {
                     }
                 }
             }
-            let upper = steps.inner.iter().rev().find(|(inner, index)| index + 1 < inner.count());
-            if upper.is_none_or(|(inner, index)| range.is_above(&inner.separator(*index))) {
+            if steps.upper().is_none_or(|upper| range.is_above(&upper)) {
                 return None;
             }
             steps.advance(false, guard);

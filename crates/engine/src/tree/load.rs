@@ -162,18 +162,27 @@ impl Tree {
         loop {
             match page.leaf(guard) {
                 Found::Hot(leaf) => return Ok(leaf),
-                Found::Cold(away) => self.load(page, away, guard)?,
+                Found::Cold(away) => self.load(page, away, false, guard)?,
             }
         }
     }
 
+    /// As `resident`, for a scan, which may not come by again.
+    pub(super) fn resident_for_scan<'g>(&self, page: &PageRef, guard: &'g Guard) -> Result<Leaf<'g>> {
+        match page.leaf(guard) {
+            Found::Hot(leaf) => return Ok(leaf),
+            Found::Cold(away) => self.load(page, away, true, guard)?,
+        }
+        self.resident(page, guard)
+    }
+
     /// Builds the image of a leaf that has none; somebody else may have done so meanwhile.
-    fn load(&self, page: &PageRef, away: Away<'_>, guard: &Guard) -> Result<()> {
+    fn load(&self, page: &PageRef, away: Away<'_>, probation: bool, guard: &Guard) -> Result<()> {
         let (leaf, from_disk) = match self.unpack(away)? {
             Some(payload) => (self.decode(&payload, away.extent())?, false),
             None => (self.read_leaf(away.extent())?, true),
         };
-        if self.install(page, away, Form::Image(leaf.address()), guard) && from_disk {
+        if self.install(page, away, Form::Image(leaf.address()), probation, guard) && from_disk {
             self.around.counters.add(Count::PageLoads, 1);
         }
         Ok(())
@@ -205,16 +214,26 @@ impl Tree {
     }
 
     pub(super) fn read_blob_on_disk<R>(&self, blob: &Blob, read: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        self.read_long_value(blob.extent(), blob.len(), read)
+    }
+
+    /// `place`: bits of the extent.
+    pub(super) fn read_long_value<R>(
+        &self,
+        place: Option<u64>,
+        length: u64,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
         let damaged = |offset, what: &str| Error::Corruption {
             path: self.around.path.join(PAGE_FILE_NAME),
             offset,
             what: what.into(),
         };
-        let extent = blob.extent().and_then(Extent::from_bits);
+        let extent = place.and_then(Extent::from_bits);
         let extent = extent.ok_or_else(|| damaged(None, "a long value's place is no extent"))?;
         let mut payload = Vec::new();
         self.around.pages.read_page(extent, PageKind::Blob, &mut payload)?;
-        if payload.len() as u64 != blob.len() {
+        if payload.len() as u64 != length {
             return Err(damaged(Some(extent.offset()), "a long value has not the length its record says"));
         }
         self.around.counters.add(Count::LongValueLoads, 1);

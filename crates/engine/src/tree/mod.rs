@@ -1,5 +1,7 @@
 //! The versioned B+tree of one family: readers take no lock, one writer at a time changes it.
 
+mod ahead_of_scan;
+mod aside;
 mod away;
 mod blob;
 mod cursor;
@@ -25,6 +27,7 @@ mod remains;
 mod residents;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
+mod steps;
 mod stored;
 mod verify;
 mod walk;
@@ -56,6 +59,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::counters::FamilyCounters;
+use crate::io_pool::IoPool;
 use crate::memory::{Memory, Part};
 use crate::mvcc::Versions;
 use crate::pagefile::PageFile;
@@ -73,6 +77,7 @@ pub struct Surroundings {
     pub clock: Clock,
     pub counters: Arc<FamilyCounters>,
     pub residents: Arc<Residents>,
+    pub io: Arc<IoPool>,
     /// The family's number.
     pub family: u32,
     /// The database's folder, for messages.

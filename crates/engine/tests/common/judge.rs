@@ -12,7 +12,7 @@ use crate::cut::{Cut, Job};
 use crate::recorder::Recorder;
 use crate::recording::{Copy, Recording};
 use crate::replay::{Loss, Replay};
-use crate::workload::{options, seen};
+use crate::workload::{options, seen, take_reads};
 
 /// Images with some loss at each operation, beside the ones that have lost everything and nothing.
 const LOSSES: usize = 3;
@@ -28,6 +28,8 @@ const SUPERBLOCK_BYTES: usize = 4096;
 pub struct Counts {
     pub images: u64,
     pub recoveries: u64,
+    /// Point reads answered from excerpts, and from leaves as they are stored.
+    pub reads: [u64; 2],
 }
 
 /// Tells how to repeat what failed.
@@ -69,6 +71,7 @@ pub fn cut_everywhere(job: Job) -> Counts {
     for number in 0..judge.recording.copies.len() {
         judge.cut_copy(number);
     }
+    judge.counts.reads = take_reads();
     judge.counts
 }
 

@@ -77,8 +77,8 @@ pub fn multi_get(snapshot: &Snapshot, family: &Family, keys: &[&[u8]]) -> Vec<Op
     let cold = snapshot
         .multi_get_resident(family, keys, &mut |index, value| values[index] = value.map(<[u8]>::to_vec))
         .expect("reads");
-    for index in cold {
-        values[index] = snapshot.get(family, keys[index], |value| value.to_vec()).expect("a read");
+    for (index, value) in snapshot.multi_get_from_disk(family, keys, &cold).expect("reads") {
+        values[index] = value;
     }
     values
 }
@@ -96,6 +96,26 @@ pub fn figure(database: &Database, name: &str) -> u64 {
         Some((_, Stat::Count(number) | Stat::Bytes(number))) => *number,
         other => panic!("no such figure: {name} ({other:?})"),
     }
+}
+
+/// A counter of the families', added up.
+pub fn counter(database: &Database, name: &str) -> u64 {
+    let stats = database.stats().expect("figures");
+    let of_family = |figures: &[(&'static str, Stat)]| match figures.iter().find(|(known, _)| *known == name) {
+        Some((_, Stat::Count(number))) => *number,
+        other => panic!("no such counter: {name} ({other:?})"),
+    };
+    stats.families.iter().map(|(_, family)| of_family(&family.figures)).sum()
+}
+
+/// Point reads that were answered from what remained of a leaf: from an excerpt, and from a leaf as it is stored.
+pub fn reads_without_image(database: &Database) -> [u64; 2] {
+    ["gets_from_records", "gets_from_warm"].map(|name| counter(database, name))
+}
+
+/// Room for few images, and for leaves in the other forms.
+pub fn narrow_tiers(hot_bytes: u64) -> Vec<(String, Value)> {
+    vec![setting("hot_bytes", hot_bytes), setting("warm_bytes", 64 << 10), setting("point_cache_bytes", 32 << 10)]
 }
 
 /// What `memory_used` is the sum of.

@@ -1,6 +1,6 @@
 //! Steps that change a database, and what each does to its content.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Once};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use lyredb_engine::disk::MemoryDisk;
 use lyredb_engine::pause::{Point, hook};
 use lyredb_engine::tunables::Value;
-use lyredb_engine::{Batch, Database, Durability, Error, Result};
+use lyredb_engine::{Batch, Columns, Database, Durability, Error, Fetched, Range, Result, Rows};
 
 use super::content::{Content, FamilyContent};
-use crate::common::{assert_sound, tiny, tiny_settings};
+use crate::common::{Model, assert_sound, reads_without_image, tiny, tiny_settings};
 
 #[derive(Clone)]
 pub struct Write {
@@ -50,6 +50,8 @@ pub enum Step {
     Compact,
     /// Leaves from memory, changed ones too, until so many bytes are left.
     DriveOut(u64),
+    /// Point reads of these keys in all families, several times, held against a scan.
+    Read(Vec<Vec<u8>>),
     Backup,
     /// With these settings given beside the tiny ones.
     Reopen(Vec<(String, Value)>),
@@ -70,7 +72,7 @@ impl Step {
     pub fn makes_durable(&self, durability: Durability) -> bool {
         match self {
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Reopen(_) => true,
-            Step::DriveOut(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => false,
+            Step::DriveOut(_) | Step::Read(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => false,
             _ => durability == Durability::Sync,
         }
     }
@@ -87,7 +89,8 @@ impl Step {
             Step::Configure(family, _) | Step::Reset(family, _) => family.as_ref().is_none_or(there),
             Step::CheckpointAmid(steps) => steps.iter().all(|(_, step)| step.makes_sense(content)),
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup => true,
-            Step::DriveOut(_) | Step::Reopen(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => true,
+            Step::DriveOut(_) | Step::Read(_) | Step::Reopen(_) => true,
+            Step::Kill { .. } | Step::Pause | Step::Advance(_) => true,
         }
     }
 
@@ -125,6 +128,7 @@ impl Step {
             | Step::Checkpoint
             | Step::Compact
             | Step::DriveOut(_)
+            | Step::Read(_)
             | Step::Backup
             | Step::Kill { .. }
             | Step::Pause
@@ -196,6 +200,7 @@ impl Step {
             }
             Step::Compact => database.compact(&mut |_, _| true),
             Step::DriveOut(bytes) => database.drive_out(*bytes),
+            Step::Read(keys) => read(database, keys),
             Step::Backup => {
                 let copy = MemoryDisk::new();
                 database.backup_on(Arc::new(copy.clone()), &mut |_, _| true)?;
@@ -205,6 +210,42 @@ impl Step {
             Step::Reopen(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => Ok(()),
         }
     }
+}
+
+/// The first time a leaf is on disk, then memory has something of it.
+const READINGS: usize = 3;
+
+thread_local! {
+    static READS: Cell<[u64; 2]> = const { Cell::new([0; 2]) };
+}
+
+/// Point reads by this thread's steps since the last call: answered from excerpts, and from leaves as they are stored.
+pub fn take_reads() -> [u64; 2] {
+    READS.take()
+}
+
+fn read(database: &Database, keys: &[Vec<u8>]) -> Result<()> {
+    let before = reads_without_image(database);
+    let snapshot = database.snapshot()?;
+    for name in database.families()? {
+        let Some(family) = database.family(&name)? else { continue };
+        let mut found = Vec::new();
+        for key in (0..READINGS).flat_map(|_| keys) {
+            found.push((key, snapshot.get(&family, key, |value| value.to_vec())?));
+        }
+        // After them, as it makes images of all leaves.
+        let mut cursor = snapshot.cursor(&family, Range::default(), false)?;
+        let mut rows = Rows::default();
+        while cursor.fetch(Columns::Both, 1000, usize::MAX / 2, true, &mut rows)? == Fetched::More {}
+        let content: Model = (0..rows.len()).map(|row| (rows.key(row).to_vec(), rows.value(row).to_vec())).collect();
+        for (key, value) in found {
+            assert!(content.get(key) == value.as_ref(), "{}: a point read saw something else", key.escape_ascii());
+        }
+    }
+    let after = reads_without_image(database);
+    let [records, warm] = READS.get();
+    READS.set([records + after[0] - before[0], warm + after[1] - before[1]]);
+    Ok(())
 }
 
 pub type Work = Box<dyn FnOnce() -> Result<()>>;

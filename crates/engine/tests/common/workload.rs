@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicU64;
 use lyredb_engine::tunables::Value;
 use lyredb_engine::{Clock, DEFAULT_FAMILY, Durability, Options};
 
-use crate::common::{Random, setting, tiny};
+use crate::common::{Random, narrow_tiers, setting, tiny};
 
 pub use content::{Content, Seen, seen};
-pub use steps::{Step, Work, Write, checkpoint_amid};
+pub use steps::{Step, Work, Write, checkpoint_amid, take_reads};
 
 /// When everything begins, in milliseconds since the Unix epoch.
 pub const START_MS: u64 = 1_000_000;
@@ -212,7 +212,7 @@ pub static WORKLOADS: [Workload; 13] = [
     },
     Workload {
         name: "more than memory",
-        steps: 60,
+        steps: 75,
         keys: 200,
         mix: Mix {
             puts: 25,
@@ -223,6 +223,8 @@ pub static WORKLOADS: [Workload; 13] = [
             families: 3,
             families_first: 1,
             drives_out: 40,
+            reads: 20,
+            settings: 5,
             checkpoints: 4,
             checkpoints_amid: 8,
             compactions: 3,
@@ -253,6 +255,8 @@ pub struct Mix {
     pub compactions: u64,
     /// Beside and amid checkpoints.
     pub drives_out: u64,
+    /// Of records one by one, with little room for images; amid checkpoints too.
+    pub reads: u64,
     pub backups: u64,
     pub reopenings: u64,
     pub kills: u64,
@@ -276,6 +280,7 @@ const NOTHING: Mix = Mix {
     checkpoints_amid: 0,
     compactions: 0,
     drives_out: 0,
+    reads: 0,
     backups: 0,
     reopenings: 0,
     kills: 0,
@@ -301,6 +306,9 @@ pub fn options_with(given: &[(String, Value)], durability: Durability, now: &Arc
 pub fn steps(mix: &Mix, count: usize, keys: u64, seed: u64) -> Vec<Step> {
     let mut maker = Maker { mix, keys, random: Random(seed), names: vec![DEFAULT_FAMILY.to_string()], made: 0 };
     let mut steps: Vec<Step> = (0..mix.families_first).map(|_| maker.create()).collect();
+    if mix.reads > 0 {
+        steps.extend(maker.through_all_forms());
+    }
     while steps.len() < count {
         steps.push(maker.step());
         if mix.expiring && maker.random.one_in(5) {
@@ -322,7 +330,7 @@ impl Maker<'_> {
     fn step(&mut self) -> Step {
         let Mix { puts, deletes, batches, transactions, ranges, .. } = *self.mix;
         let Mix { families, settings, syncs, checkpoints, checkpoints_amid, .. } = *self.mix;
-        let Mix { compactions, backups, reopenings, kills, pauses, drives_out, .. } = *self.mix;
+        let Mix { compactions, backups, reopenings, kills, pauses, drives_out, reads, .. } = *self.mix;
         let others = [
             families,
             settings,
@@ -335,6 +343,7 @@ impl Maker<'_> {
             kills,
             pauses,
             drives_out,
+            reads,
         ];
         let changes = puts + deletes + batches + transactions + ranges;
         let choice = self.random.below(changes + others.iter().sum::<u64>());
@@ -358,7 +367,8 @@ impl Maker<'_> {
             }
             8 => Step::Kill { points: self.random.below(12), forgets: self.random.one_in(2) },
             9 => Step::Pause,
-            _ => self.drive_out(),
+            10 => self.drive_out(),
+            _ => self.read(),
         }
     }
 
@@ -367,8 +377,34 @@ impl Maker<'_> {
         Step::DriveOut(self.random.below(4) * (8 << 10))
     }
 
+    /// Leaves as images, as they are stored, on disk only, and as what point reads of several of their records leave.
+    fn through_all_forms(&mut self) -> [Step; 8] {
+        let writes: Vec<Write> = (0..30).map(|_| self.write(false)).collect();
+        let keys: Vec<Vec<u8>> = writes.iter().map(|write| write.key.clone()).collect();
+        let narrow = Step::Configure(None, narrow_tiers(0));
+        // The first time what is kept of an image goes, the second time that.
+        let out = || Step::DriveOut(0);
+        let one = Step::Read(keys[..1].to_vec());
+        [narrow, Step::Batch(writes), out(), out(), one, out(), out(), Step::Read(keys)]
+    }
+
+    /// Of keys that may be there, and of one that never is.
+    fn read(&mut self) -> Step {
+        let first = self.random.below(self.keys);
+        // Neighbours too: of a leaf of which several records are read more than those stays in memory.
+        let near = (first..first + 8).map(|number| format!("key {number:05}").into_bytes());
+        let mut keys: Vec<Vec<u8>> = near.collect();
+        keys.extend((0..5).map(|_| self.key()));
+        keys.push([self.key().as_slice(), b"?"].concat());
+        Step::Read(keys)
+    }
+
     fn change_amid(&mut self) -> Step {
-        if self.mix.drives_out > 0 && self.random.one_in(2) { self.drive_out() } else { self.change() }
+        match self.random.below(6) {
+            0..3 if self.mix.drives_out > 0 => self.drive_out(),
+            3 if self.mix.reads > 0 => self.read(),
+            _ => self.change(),
+        }
     }
 
     /// Of records.
@@ -454,6 +490,9 @@ impl Maker<'_> {
     fn value(&mut self, any: bool) -> (String, Value) {
         let between = |random: &mut Random, low: u64, high: u64| low + random.below(high - low + 1);
         let random = &mut self.random;
+        if self.mix.reads > 0 && random.one_in(2) {
+            return Self::of_tiers(random, any);
+        }
         match random.below(if any { 8 } else { 5 }) {
             0 => setting("leaf_bytes", 1024 << random.below(3)),
             1 => setting("delta_records", between(random, 1, 20)),
@@ -467,6 +506,21 @@ impl Maker<'_> {
             5 => setting("memory_bytes", between(random, 8 << 20, 64 << 20)),
             6 => setting("checkpoint_log_bytes", between(random, 8 << 20, 64 << 20)),
             _ => setting("group_interval_ms", between(random, 1, 60)),
+        }
+    }
+
+    /// Of a tunable that says in which form memory has leaves.
+    fn of_tiers(random: &mut Random, any: bool) -> (String, Value) {
+        let choice = |name: &str, names: &[&str], random: &mut Random| {
+            (name.into(), Value::Text(names[random.below(names.len() as u64) as usize].into()))
+        };
+        match random.below(if any { 6 } else { 2 }) {
+            0 => choice("warm_codec", &["stored", "none", "lz4", "zstd"], random),
+            1 => choice("absent_filter", &["off", "on"], random),
+            2 => setting("hot_bytes", random.below(3) * (8 << 10)),
+            3 => setting("warm_bytes", random.below(3) * (16 << 10)),
+            4 => setting("point_cache_bytes", random.below(3) * (16 << 10)),
+            _ => choice("replacement", &["adaptive", "s3-fifo", "sieve", "second-chance"], random),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use lyredb_engine::disk::{Disk, MemoryDisk};
 use lyredb_engine::{Database, Durability, Error, Family, Options};
 
-use super::common::{self, Model, assert_sound, content, figure, noise, setting};
+use super::common::{self, Model, assert_sound, content, noise, pages_used, setting};
 use super::workload::{START_MS, options};
 
 /// A file of somebody else's, which he can do without.
@@ -209,16 +209,16 @@ fn changed_leaves_stay_in_memory_while_the_disk_is_full() {
         (200..500).for_each(&mut put);
         database.sync().expect("there is room");
         disk.set_capacity(Some(disk.used_bytes()));
-        let before = figure(&database, "memory_used");
+        let before = pages_used(&database);
         assert_full(&database.drive_out(0).expect_err("there is no room"));
-        let left = figure(&database, "memory_used");
+        let left = pages_used(&database);
         assert!(left < before, "{durability:?}: what is clean goes all the same");
         assert!(left > 200 * 300, "{durability:?}: only {left} bytes are in memory, of 300 records that are changed");
         assert!(content(&database, &family) == expected, "{durability:?}: reading goes on");
         assert_sound(&database);
         disk.set_capacity(None);
         database.drive_out(0).expect("there is room again");
-        assert!(figure(&database, "memory_used") < left / 8, "{durability:?}: it goes on");
+        assert!(pages_used(&database) < left / 8, "{durability:?}: it goes on");
         assert!(content(&database, &family) == expected, "{durability:?}");
         // Without a checkpoint: what was written early is free space to whoever comes after a power cut.
         let killed = common::open(&disk.image(), &given);

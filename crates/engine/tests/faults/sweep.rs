@@ -13,7 +13,7 @@ use lyredb_engine::tunables::Value;
 use lyredb_engine::{Columns, Database, Durability, Error, Range, Rows};
 
 use super::common::{Random, assert_sound, open, scaled, tally};
-use super::workload::{Content, START_MS, Seen, Step, WORKLOADS, Workload, options, options_with};
+use super::workload::{Content, START_MS, Seen, Step, WORKLOADS, Workload, options, options_with, take_reads};
 use super::{EIO, ENOSPC};
 
 /// Of each workload with each durability: 5,000 of all of them together, and more.
@@ -208,6 +208,8 @@ pub fn sweep(durability: Durability) {
             }
         }
     }
+    let reads = take_reads();
+    assert!(reads.iter().all(|&count| count > 100), "leaves were hardly read in all forms: {reads:?}");
     tally("injected faults", struck);
 }
 
