@@ -327,7 +327,7 @@ class PointCacheBytes(_Scarce):
 
 
 class WarmCodec(Work):
-    """Leaves of a database that is compressed with zstd, driven from memory into what is kept warm, and gets from there."""
+    """Gets from leaves of a zstd-compressed database that were driven from memory into what is kept warm."""
 
     tunable = "warm_codec"
     values = ("stored", "none", "lz4")
