@@ -163,7 +163,9 @@ class Writer:
             time.sleep(random.random() * 0.02)
             if random.random() < 0.3:
                 part = random.choice(("hot_bytes", "warm_bytes", "point_cache_bytes"))
-                self.db.configure(**{part: random.choice((0, 0, 16 << 10) if part == "hot_bytes" else (0, 8 << 10, 1 << 20))})
+                self.db.configure(
+                    **{part: random.choice((0, 0, 16 << 10) if part == "hot_bytes" else (0, 8 << 10, 1 << 20))}
+                )
             name = random.choice(("checkpoint", "compact"))
             with phase(name):
                 getattr(self.db, name)()
