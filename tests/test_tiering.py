@@ -303,6 +303,11 @@ def test_costs_are_those_that_were_measured() -> None:
     assert found.hot == pytest.approx(3e-7)
     assert found.warm == known.warm, "there were none"
     assert found.cold == pytest.approx(9e-5), "without the few in which something else happened"
+    cheap = evidence.costs(stats(get_cold=times((1e-5, 100))), known)
+    assert cheap.warm == pytest.approx(6e-6), "a guess that lets warm leaves be tried"
+    tried = evidence.costs(stats(get_cold=times((1e-5, 100)), get_warm=times((9e-6, 100))), cheap)
+    assert (tried.warm, tried.warm_is_measured) == (pytest.approx(9e-6), True)
+    assert evidence.costs(stats(get_cold=times((1e-5, 100))), tried).warm == pytest.approx(9e-6), "not tried again"
     later = stats(get=times((3e-7, 500), (9e-5, 600)), get_warm=times(), get_cold=times((9e-5, 1095), (1.0, 5)))
     assert evidence.since(later, seen).family_histograms["default"]["get_cold"].count == 100
     assert evidence.since(seen, later).family_histograms["default"]["get_cold"].count == 1000, "another family"

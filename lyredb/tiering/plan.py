@@ -46,6 +46,8 @@ class Costs:
     warm: float = 12e-6
     record: float = 0.7e-6
     cold: float = 80e-6
+    warm_is_measured: bool = False
+    """Without it a warm leaf is taken to be cheaper than reading the file, so that the warm tier is tried."""
 
 
 @dataclass(frozen=True)
