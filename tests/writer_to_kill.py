@@ -3,8 +3,8 @@
 Each line it prints, "thread number", says that all commits of that thread up to that number are acknowledged: as
 durable with "sync", by `db.sync()` otherwise. "+open" and "-open" say that it begins and ends to open the database; the
 same for "checkpoint", "compact" and "close". "=thread number" is the last commit of a thread
-that it finds when it has opened the database. "*records warm" says, before it closes, how many point reads were answered
-from excerpts of leaves, and from leaves as they are stored. Anything else it prints is an error.
+that it finds when it has opened the database. "*records warm" says, before it closes, how many point reads were
+answered from excerpts of leaves, and from leaves as they are stored. Anything else it prints is an error.
 
 After SECONDS the program comes to its end with the database open and its threads at work: then with "async" a commit
 is acknowledged when it is done. If SECONDS is 0 it closes and opens the database again and again, with its threads at

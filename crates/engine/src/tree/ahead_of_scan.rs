@@ -81,19 +81,23 @@ impl Ahead {
             while self.ready.front().is_some_and(|piece| is_passed(&piece.edges.from, &edges.from, reverse)) {
                 self.ready.pop_front();
             }
-            if let Some(piece) = self.ready.pop_front_if(|piece| piece.edges == *edges) {
+            if self.ready.front().is_some_and(|piece| piece.edges == *edges)
+                && let Some(piece) = self.ready.pop_front()
+            {
                 return Ready::Piece(piece);
             }
             while self.asked.front().is_some_and(|asked| is_passed(&asked.last, &edges.from, reverse)) {
                 self.asked.pop_front();
             }
-            let is_it = |asked: &mut Asked| !is_passed(&edges.from, &asked.first, reverse);
-            let due = self.ready.is_empty() && self.asked.front_mut().is_some_and(is_it);
+            let is_it = |asked: &Asked| !is_passed(&edges.from, &asked.first, reverse);
+            let due = self.ready.is_empty() && self.asked.front().is_some_and(is_it);
             if !due {
                 return Ready::Nothing;
             }
-            let is_next = |asked: &mut Asked| may_block || asked.task.is_done();
-            let Some(asked) = self.asked.pop_front_if(is_next) else { return Ready::NotYet };
+            if !self.asked.front().is_some_and(|asked| may_block || asked.task.is_done()) {
+                return Ready::NotYet;
+            }
+            let Some(asked) = self.asked.pop_front() else { return Ready::NotYet };
             self.ready.extend(asked.task.take());
         }
     }
