@@ -11,7 +11,7 @@ import pytest
 
 import lyredb
 from lyredb import presets
-from lyredb.presets import machine
+from lyredb.presets import machine, page
 from lyredb.presets.preset import parse
 
 MACHINES = [(256 << 20, 1), (2 << 30, 2), (16 << 30, 4), (512 << 30, 64), (24 << 40, 512)]
@@ -166,3 +166,8 @@ def test_importing_lyredb_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""
+
+
+def test_a_value_that_stands_for_something_else_is_no_size() -> None:
+    hot = next(each for each in presets.tunables() if each.name == "hot_bytes")
+    assert (page.show(hot, hot.default), page.show_range(hot)) == ("-1", "-1 to 16 TiB")

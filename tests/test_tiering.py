@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -129,6 +130,70 @@ def test_what_the_user_sets_is_respected_and_said(folder: Path) -> None:
         assert "set by you" in db.tiering.explain()
 
 
+PINNED = b"0"
+"""What a sixteenth of the keys begin with."""
+
+
+def test_what_is_pinned_stays_hot(short: lyredb.Database[bytes, bytes]) -> None:
+    taken = short.tiering.pin(prefix=PINNED)
+    assert RECORDS / 16 * 140 < taken < MEMORY / 2
+    assert short.tiering.pins() == [manager.Pin("default", PINNED, taken)]
+    assert "pinned: b'0' of default" in short.tiering.explain()
+    mine = sorted(each for number in range(RECORDS) if (each := key(number)).startswith(PINNED))
+
+    def loads() -> int:
+        before = short.stats().families["default"]["page_loads"]
+        for each in mine:
+            assert each in short
+        after = short.stats().families["default"]["page_loads"]
+        return int(after) - int(before)
+
+    read(short, 20_000, uniform)
+    assert sum(1 for _ in short.scan()) == RECORDS
+    assert loads() == 0
+    # Also where a plan has the fewest hot leaves, and for whole new leaves.
+    short.tiering._costs = tiering.Costs()
+    assert short.tiering.plan_now().tiers.hot >= taken
+    short._engine.plan_tiers(900, 0)
+    read(short, 20_000, uniform, seed=2)
+    assert loads() == 0
+    assert short.stats().database["memory_used"] <= MEMORY * 1.05
+    assert short.tiering.unpin(prefix=PINNED)
+    assert not short.tiering.unpin(prefix=PINNED)
+    assert short.tiering.pins() == []
+    read(short, 20_000, uniform, seed=3)
+    assert loads() > 0
+
+
+def test_what_is_pinned_stays_hot_while_it_is_written(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    with lyredb.open(tmp_path / "copy", memory_bytes=MEMORY, tiering=False) as db:
+        db.tiering.pin(prefix=b"00")
+        # Splits them.
+        db.write_batch({b"00" + b"%014x" % number: b"new" * 20 for number in range(3000)})
+        read(db, 20_000, uniform)
+        db.checkpoint()
+        read(db, 20_000, uniform, seed=2)
+        before = db.stats().families["default"]["page_loads"]
+        assert sum(1 for each in range(3000) if b"00" + b"%014x" % each in db) == 3000
+        assert db.stats().families["default"]["page_loads"] == before
+
+
+def test_too_much_cannot_be_pinned(short: lyredb.Database[bytes, bytes]) -> None:
+    with pytest.raises(lyredb.ConfigError, match="half"):
+        short.tiering.pin(prefix=b"")
+    assert short.tiering.pins() == []
+    short.tiering.pin(prefix=b"0")
+    with pytest.raises(lyredb.ConfigError, match="half"):
+        for digit in b"123456789":
+            short.tiering.pin(prefix=bytes([digit]))
+    assert sum(pin.bytes for pin in short.tiering.pins()) <= MEMORY / 2
+    with pytest.raises(lyredb.ConfigError, match="warm"):
+        short.tiering.pin(prefix=b"", tier="warm")  # type: ignore[arg-type]
+    with pytest.raises(lyredb.FamilyNotFoundError):
+        short.tiering.pin(prefix=b"", family="none")
+
+
 def test_explanations(short: lyredb.Database[bytes, bytes]) -> None:
     text = short.tiering.explain()
     assert "no plan was made yet" in text
@@ -238,6 +303,11 @@ def test_costs_are_those_that_were_measured() -> None:
     assert found.hot == pytest.approx(3e-7)
     assert found.warm == known.warm, "there were none"
     assert found.cold == pytest.approx(9e-5), "without the few in which something else happened"
+    cheap = evidence.costs(stats(get_cold=times((1e-5, 100))), known)
+    assert cheap.warm == pytest.approx(6e-6), "a guess that lets warm leaves be tried"
+    tried = evidence.costs(stats(get_cold=times((1e-5, 100)), get_warm=times((9e-6, 100))), cheap)
+    assert (tried.warm, tried.warm_is_measured) == (pytest.approx(9e-6), True)
+    assert evidence.costs(stats(get_cold=times((1e-5, 100))), tried).warm == pytest.approx(9e-6), "not tried again"
     later = stats(get=times((3e-7, 500), (9e-5, 600)), get_warm=times(), get_cold=times((9e-5, 1095), (1.0, 5)))
     assert evidence.since(later, seen).family_histograms["default"]["get_cold"].count == 100
     assert evidence.since(seen, later).family_histograms["default"]["get_cold"].count == 1000, "another family"

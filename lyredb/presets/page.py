@@ -59,6 +59,9 @@ def show(knob: Tunable, value: int | str) -> str:
     """A value with its unit."""
     if isinstance(value, str):
         return value
+    if value < 0:
+        # It stands for something else, as the description says.
+        return str(value)
     if knob.unit == "bytes":
         return format_size(value)
     return f"{value:,} {knob.unit}".rstrip()

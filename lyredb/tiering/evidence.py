@@ -13,6 +13,8 @@ from lyredb.tiering.plan import Costs, Curves, Fixed, Sizes
 _LEAST_TIMES = 20
 # The slowest in a hundred times are those in which the system did something else.
 _SLOWEST = 0.01
+# A cold leaf has to be unpacked as well, so that a warm one takes at most this part of it: a guess until it is tried.
+_WARM_TO_COLD = 0.6
 # A record costs what a hot leaf does, and the way from the page's word to its excerpt.
 _RECORD_TO_HOT = 1.3
 # Of a leaf, the point cache holds up to 8 records and a fourth of its bytes, and a part of that on the average.
@@ -59,9 +61,11 @@ def costs(stats: Stats, known: Costs) -> Costs:
     # Where some gets wait for the disk, the fastest are those of hot leaves.
     fast = gets.percentile(10) if gets and gets.count >= _LEAST_TIMES else None
     hot = fast or known.hot
+    cold = max(cold or known.cold, hot)
+    measured = warm is not None or known.warm_is_measured
+    warm = warm or (known.warm if measured else min(known.warm, cold * _WARM_TO_COLD))
     # A cost below that of what is nearer would be chance.
-    known_warm, known_cold = max(warm or known.warm, hot), cold or known.cold
-    return Costs(hot, known_warm, hot * _RECORD_TO_HOT, max(known_cold, known_warm))
+    return Costs(hot, min(max(warm, hot), cold), hot * _RECORD_TO_HOT, cold, measured)
 
 
 def _sum(histograms: list[Histogram]) -> Histogram | None:
@@ -131,11 +135,11 @@ def sizes(stats: Stats, known: Sizes) -> Sizes:
     )
 
 
-def fixed(settings: Mapping[str, Value]) -> Fixed:
-    """The tiers that the user has set, in place of -1."""
+def fixed(settings: Mapping[str, Value], pinned: int) -> Fixed:
+    """The tiers that the user has set, in place of -1, and the bytes that are pinned."""
 
     def of(name: str) -> int | None:
         value = settings.get(name, -1)
         return value if isinstance(value, int) and value >= 0 else None
 
-    return Fixed(of("hot_bytes"), of("warm_bytes"), of("point_cache_bytes"))
+    return Fixed(of("hot_bytes"), of("warm_bytes"), of("point_cache_bytes"), pinned)

@@ -40,6 +40,9 @@ def table(status: Status) -> RenderableType:
         "",
         _tiers(status),
     ]
+    lines += [
+        f"pinned: {escape(repr(pin.prefix))} of {escape(pin.family)}, {format_size(pin.bytes)}" for pin in status.pins
+    ]
     if status.plan is not None:
         lines += ["", _why(status.plan), "", *_families(status.plan), _outlook(status)]
     return Group(*lines)

@@ -8,10 +8,12 @@ import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
+from lyredb._engine import DEFAULT_FAMILY, Engine
+from lyredb.db.errors import ConfigError
 from lyredb.db.stats import Stats
 from lyredb.presets import format_size
 from lyredb.presets.machine import this_machine
@@ -33,6 +35,16 @@ _log = logging.getLogger("lyredb")
 
 
 @dataclass(frozen=True)
+class Pin:
+    """Keys whose leaves stay hot."""
+
+    family: str
+    prefix: Any
+    bytes: int
+    """Of their leaves, when they were pinned."""
+
+
+@dataclass(frozen=True)
 class Status:
     """How memory is divided, and since when."""
 
@@ -51,12 +63,13 @@ class Status:
     paused: bool
     answered: dict[str, int]
     """Gets since the last look, by the tier that answered: "hot", "warm", "record" and "cold"."""
+    pins: tuple[Pin, ...]
     outlook: tuple[Plan, ...]
     """What 10 %, 50 % and 100 % more memory would be worth."""
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
-        return asdict(self)
+        """All of it, as JSON can hold it; a pin's prefix as `repr` has it."""
+        return {**asdict(self), "pins": [{**vars(pin), "prefix": repr(pin.prefix)} for pin in self.pins]}
 
 
 class Tiering:
@@ -78,6 +91,7 @@ class Tiering:
         self._scarce_since: float | None = None
         self._paused = self._warned = False
         self._before: Stats | None = None
+        self._pins: list[Pin] = []
 
     def status(self, answered: dict[str, int] | None = None) -> Status:
         """How memory is divided now.
@@ -107,6 +121,7 @@ class Tiering:
                 age=None if self._looked_at is None else time.monotonic() - self._looked_at,
                 paused=self._paused,
                 answered=_answered(stats, self._before) if answered is None else answered,
+                pins=tuple(self._pins),
                 outlook=() if self._plan is None else tuple(what_if(self._plan)),
             )
 
@@ -147,18 +162,66 @@ class Tiering:
                 self._costs,
                 self._sizes,
                 _numbers(stats.database)["memory_budget"],
-                fixed=evidence.fixed(database.settings()),
+                fixed=evidence.fixed(database.settings(), sum(pin.bytes for pin in self._pins)),
                 current=Split() if self._plan is None else self._plan.split,
             )
             # The bytes follow the budget and the settings, also where the shares stay.
-            database._engine.plan_tiers(  # pyright: ignore[reportPrivateUsage]
-                found.split.warm_permille, found.split.point_cache_permille
-            )
+            self._engine().plan_tiers(found.split.warm_permille, found.split.point_cache_permille)
             self._plan = found
             self._plans += found.replaces
             self._looked += 1
             self._looked_at = time.monotonic()
             return found
+
+    def pin(self, *, prefix: Any, family: str | None = None, tier: Literal["hot"] = "hot") -> int:
+        """Loads the leaves with keys that begin with `prefix`, and keeps them hot whatever else is read.
+
+        It lasts until `unpin` or until the database is closed. A pin of the same keys again loads and counts them anew.
+
+        Args:
+            prefix: As for `scan`; b"" is all keys.
+            family: The family's name; None: the default one.
+            tier: There are no pins in others than "hot".
+
+        Returns:
+            The bytes that their leaves take now, with the keys beside these in the first and the last of them. What is
+            written to them later counts as memory, but not for the limit.
+
+        Raises:
+            ConfigError: All that is pinned would take more than half of `memory_bytes`; nothing is pinned.
+            FamilyNotFoundError: There is no such family.
+            ClosedError: The database is closed.
+        """
+        if tier != "hot":
+            raise ConfigError(f"there are no pins in tier {tier!r}", suggestion='leave it out, or pass "hot"')
+        found = self._open().existing_family(family or DEFAULT_FAMILY)
+        with self._lock:
+            taken = self._engine().pin(found.name, found.key_codec, prefix)
+            self._pins = [*self._pins_but(found.name, prefix), Pin(found.name, prefix, taken)]
+        return taken
+
+    def unpin(self, *, prefix: Any, family: str | None = None) -> bool:
+        """Lets leaves go again that were pinned by the same `prefix`.
+
+        Returns:
+            Whether they were.
+
+        Raises:
+            FamilyNotFoundError: There is no such family.
+            ClosedError: The database is closed.
+        """
+        found = self._open().existing_family(family or DEFAULT_FAMILY)
+        with self._lock:
+            self._pins = self._pins_but(found.name, prefix)
+            return self._engine().unpin(found.name, found.key_codec, prefix)
+
+    def pins(self) -> list[Pin]:
+        """What is pinned, in the order in which it was."""
+        with self._lock:
+            return list(self._pins)
+
+    def _pins_but(self, family: str, prefix: Any) -> list[Pin]:
+        return [pin for pin in self._pins if (pin.family, pin.prefix) != (family, prefix)]
 
     def forget(self) -> None:
         """Lets what was seen so far count for nothing, as when the work is another from now on.
@@ -198,7 +261,7 @@ class Tiering:
             return SECONDS if self._looked_at is not None else FIRST_SECONDS
 
     def _look(self, keep: float) -> list[Curves]:
-        seen = [evidence.Seen(*row) for row in self._open()._engine.access_curves(keep)]  # pyright: ignore[reportPrivateUsage]
+        seen = [evidence.Seen(*row) for row in self._engine().access_curves(keep)]
         found = evidence.curves(seen, self._accesses)
         self._accesses = {each.name: (each.accesses * keep, each.accesses * each.point_reads * keep) for each in found}
         return found
@@ -219,6 +282,9 @@ class Tiering:
                 format_size(budget),
                 format_size(has),
             )
+
+    def _engine(self) -> Engine:
+        return self._open()._engine  # pyright: ignore[reportPrivateUsage]
 
     def _open(self) -> Database[Any, Any]:
         database = self._database()

@@ -46,6 +46,8 @@ class Costs:
     warm: float = 12e-6
     record: float = 0.7e-6
     cold: float = 80e-6
+    warm_is_measured: bool = False
+    """Without it a warm leaf is taken to be cheaper than reading the file, so that the warm tier is tried."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Fixed:
     hot: int | None = None
     warm: int | None = None
     point_cache: int | None = None
+    pinned: int = 0
+    """Bytes of hot leaves that have to stay; they are not taken for another tier."""
 
 
 @dataclass(frozen=True)
@@ -241,12 +245,8 @@ def plan(
         return Plan(budget, split, tiers, hits, families, hits.cost(costs), True, known, costs, sizes, fixed)
 
     # The first of equals is kept, so this goes from much hot memory to little.
-    most_hot = divide(Split(), budget, sizes, fixed).hot
-    possible = [
-        split
-        for split in _splits(fixed)
-        if fixed.hot is None or divide(split, budget, sizes, fixed).hot >= min(fixed.hot, most_hot)
-    ]
+    least_hot = min(max(fixed.hot or 0, fixed.pinned), divide(Split(), budget, sizes, fixed).hot)
+    possible = [split for split in _splits(fixed) if divide(split, budget, sizes, fixed).hot >= least_hot]
     best = min(map(expect, possible), key=lambda each: each.cost)
     if current is not None and current != best.split:
         present = expect(current)

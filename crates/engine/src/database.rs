@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::family::{Family, FamilyCore};
 use crate::host::{Host, Silent};
 use crate::pause::{Point, point};
+use crate::range::Range;
 use crate::report::{CheckReport, Stats};
 use crate::snapshot::{Progress, Snapshot};
 use crate::sync::{MutexGuard, Ordering};
@@ -287,6 +288,22 @@ impl Database {
     /// before.
     pub fn plan_tiers(&self, stored_permille: u64, excerpts_permille: u64) {
         self.core.plan_tiers(stored_permille, excerpts_permille);
+    }
+
+    /// Loads the leaves with keys of a range, and keeps them in memory to be read in place until they are unpinned or the
+    /// database is closed. Returns their bytes. Errors: `NoSuchFamily`; `Config`, with nothing pinned, if all that is
+    /// pinned would take more than half of the memory.
+    pub fn pin(&self, family: &str, range: &Range) -> Result<u64> {
+        self.core.open_check()?;
+        let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;
+        self.core.pin(&core, range)
+    }
+
+    /// Takes `pin` of the same range back; whether there was one.
+    pub fn unpin(&self, family: &str, range: &Range) -> Result<bool> {
+        self.core.open_check()?;
+        let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;
+        Ok(core.pins.remove(range))
     }
 
     pub fn checkpoint(&self) -> Result<()> {

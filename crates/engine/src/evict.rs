@@ -205,6 +205,11 @@ impl Core {
     }
 
     fn drop_leaf(&self, family: &FamilyCore, page: &PageRef, means: Means, guard: &Guard) -> Result<bool> {
+        if let Found::Hot(leaf) = page.leaf(guard)
+            && family.pins.hold(leaf)
+        {
+            return Ok(false);
+        }
         // Compressing takes so long that readers could fill the memory faster.
         let may_keep = self.memory.target(Part::Stored) > 0 && !self.memory.is_beyond();
         let keep = may_keep.then(|| family.settings.warm_codec());

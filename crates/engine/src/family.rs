@@ -9,6 +9,7 @@ use crate::core::Shared;
 use crate::counters::{Count, FamilyCounters, Measure, Row};
 use crate::error::{Error, Result};
 use crate::pause::{Point, point};
+use crate::pins::Pins;
 use crate::sync::checked::AtomicU32;
 use crate::sync::{Instant, Ordering, RwLock, epoch};
 use crate::tree::{AsOf, BLOB, Lookup, Record, Tree};
@@ -26,6 +27,7 @@ pub struct FamilyCore {
     pub settings: Arc<Settings>,
     pub counters: Arc<FamilyCounters>,
     pub tree: Arc<Tree>,
+    pub pins: Pins,
     state: AtomicU32,
 }
 
@@ -45,6 +47,7 @@ impl FamilyCore {
             settings,
             counters,
             tree: Arc::new(tree),
+            pins: Pins::default(),
             state: AtomicU32::new(OPEN),
         }
     }

@@ -38,6 +38,7 @@ mod page_tree;
 mod pagefile;
 #[doc(hidden)]
 pub mod pause;
+mod pins;
 mod range;
 pub mod replacement;
 mod report;

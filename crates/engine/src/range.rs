@@ -34,6 +34,14 @@ impl Range {
         Range { start: Bound::Included(prefix.to_vec()), stop }
     }
 
+    /// No key of the range is lower.
+    pub fn lowest(&self) -> &[u8] {
+        match &self.start {
+            Bound::Unbounded => &[],
+            Bound::Included(start) | Bound::Excluded(start) => start,
+        }
+    }
+
     /// Whether `key` stands below the start.
     pub fn is_below(&self, key: &[u8]) -> bool {
         match &self.start {

@@ -1,8 +1,10 @@
 //! The database as a whole: opening, families, settings, maintenance.
 
+use crate::codec::Codec;
 use crate::error::{self, OrRaise};
 use crate::fork::Owned;
 use crate::host::{self, Program};
+use crate::scan::prefix_range;
 use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
 use crate::{convert, progress, salvage};
@@ -161,6 +163,17 @@ impl Engine {
 
     fn checkpoint(&self, py: Python<'_>) -> PyResult<()> {
         self.run(py, engine::Database::checkpoint)
+    }
+
+    /// The bytes that the leaves take.
+    fn pin(&self, py: Python<'_>, family: &str, key: &Codec, prefix: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let range = prefix_range(&key.kind, prefix)?;
+        self.run(py, |database| database.pin(family, &range))
+    }
+
+    fn unpin(&self, py: Python<'_>, family: &str, key: &Codec, prefix: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let range = prefix_range(&key.kind, prefix)?;
+        self.run(py, |database| database.unpin(family, &range))
     }
 
     fn plan_tiers(&self, stored_permille: u64, excerpts_permille: u64) -> PyResult<()> {

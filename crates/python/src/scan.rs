@@ -2,7 +2,7 @@
 //! are made one row at a time, as they are asked for.
 
 use crate::arrow::{self, Memory, NativeBuffer};
-use crate::codec::PrefixEnd;
+use crate::codec::{Kind, PrefixEnd};
 use crate::ending;
 use crate::error::{self, OrRaise};
 use crate::fork::Owned;
@@ -64,7 +64,7 @@ impl Bounds<'_, '_> {
     fn range(&self, codecs: &Codecs) -> PyResult<Range> {
         let mut range = match self.prefix {
             None => Range::default(),
-            Some(prefix) => prefix_range(codecs, prefix)?,
+            Some(prefix) => prefix_range(&codecs.key, prefix)?,
         };
         if let Some(start) = self.start {
             let start = codecs.key.encode(start, "start")?.to_vec();
@@ -90,18 +90,18 @@ impl Bounds<'_, '_> {
     }
 }
 
-fn prefix_range(codecs: &Codecs, prefix: &Bound<'_, PyAny>) -> PyResult<Range> {
-    match codecs.key.prefix_end() {
-        PrefixEnd::Bytes => Ok(Range::prefix(&codecs.key.encode(prefix, "prefix")?)),
+pub fn prefix_range(key: &Kind, prefix: &Bound<'_, PyAny>) -> PyResult<Range> {
+    match key.prefix_end() {
+        PrefixEnd::Bytes => Ok(Range::prefix(&key.encode(prefix, "prefix")?)),
         PrefixEnd::Below(byte) => {
-            let start = codecs.key.encode(prefix, "prefix")?.to_vec();
+            let start = key.encode(prefix, "prefix")?.to_vec();
             let mut stop = start.clone();
             stop.push(byte);
             Ok(Range { start: End::Included(start), stop: End::Excluded(stop) })
         }
         PrefixEnd::None => Err(pyo3::exceptions::PyTypeError::new_err(format!(
             "keys of codec {:?} have no prefixes: use start and stop",
-            codecs.key.name()
+            key.name()
         ))),
     }
 }

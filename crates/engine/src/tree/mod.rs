@@ -41,6 +41,7 @@ pub use gather::{Gathered, gather, view};
 pub use gather::{Horizon, prune};
 pub use inner::{Child, build as build_inner};
 pub use keys::head;
+pub use leaf::Leaf;
 use leaf::build as build_leaf;
 pub use load::{encode_leaf, parse_leaf};
 pub use observer::{Observed, Observer};
