@@ -218,7 +218,10 @@ impl Pair {
     }
 }
 
-fn transact(side: &Side, writes: &[(usize, Vec<u8>, Option<Vec<u8>>)], serializable: bool) -> Result<(), Error> {
+/// A family, a key, and the value; `None` deletes.
+type Write = (usize, Vec<u8>, Option<Vec<u8>>);
+
+fn transact(side: &Side, writes: &[Write], serializable: bool) -> Result<(), Error> {
     let mut transaction = side.database.begin(serializable, None)?;
     for (at, key, value) in writes {
         let family = &side.families[*at];
