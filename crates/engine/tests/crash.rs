@@ -121,7 +121,7 @@ fn every_workload_is_cut_at_every_operation() {
     }
     let Counts { images, recoveries, reads } = tallied.sum();
     assert!(
-        jobs.len() == 1 || reads.iter().all(|&count| count > 100),
+        jobs.len() == 1 || (reads[0] > 100 && reads[1] > 10),
         "leaves were hardly read in all forms: {reads:?}"
     );
     tally("power-cut images", images);
