@@ -120,10 +120,7 @@ fn every_workload_is_cut_at_every_operation() {
         println!("{name}: {images} images, {recoveries} crashes during recovery");
     }
     let Counts { images, recoveries, reads } = tallied.sum();
-    assert!(
-        jobs.len() == 1 || (reads[0] > 100 && reads[1] > 10),
-        "leaves were hardly read in all forms: {reads:?}"
-    );
+    assert!(jobs.len() == 1 || (reads[0] > 100 && reads[1] > 10), "leaves were hardly read in all forms: {reads:?}");
     tally("power-cut images", images);
     tally("crashes during recovery", recoveries);
 }
