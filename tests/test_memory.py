@@ -18,8 +18,11 @@ MIB = 1 << 20
 BUDGET = 32 * MIB
 RECORDS, VALUE_BYTES = 1_000_000, 330
 SECONDS = 2
-# Of the budget. What the process takes beyond what is used is what the allocator has free between what is in use.
-USED, RESIDENT = 1.05, 3.0
+# Of the budget: as a rule, and for a moment in which somebody else has the processor.
+USED, USED_AT_TIMES = 1.05, 1.25
+# What the process takes beyond is what the allocator has free: between what is in use, and in reserve for each of the
+# threads that read, the program's, those for I/O and the one that makes room, whatever the budget.
+RESIDENT_OF_BUDGET, RESERVE = 1.28, 96 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,8 @@ def test_the_budget_is_kept(folder: Path, settings: tuple[str, ...]) -> None:
     }
     print(told)
     for name, way in ways.items():
-        # Of a hundred moments one may be that in which somebody else had the processor.
         used = sorted(way["used"])
-        assert used[len(used) * 99 // 100] <= USED * BUDGET, f"{name}: {told}"
-        assert max(way["growth"]) <= RESIDENT * BUDGET, f"{name}: {told}"
+        assert used[len(used) // 2] <= USED * BUDGET, f"{name}: {told}"
+        assert used[len(used) * 99 // 100] <= USED_AT_TIMES * BUDGET, f"{name}: {told}"
+        assert max(way["growth"]) <= RESIDENT_OF_BUDGET * BUDGET + RESERVE, f"{name}: {told}"
     assert down["used"][0] <= USED * BUDGET / 4, f"{down['used'][0]:,} bytes after {down['seconds']:.1f} seconds"

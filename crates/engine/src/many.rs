@@ -20,8 +20,15 @@ const TASKS: usize = 64;
 const MOST_LEAVES: usize = 16;
 
 impl FamilyCore {
-    /// The values of the keys at these places, in any order.
-    pub(crate) fn read_many(self: &Arc<Self>, keys: &[&[u8]], places: &[usize], as_of: AsOf) -> Result<Vec<Answer>> {
+    /// The values of the keys at these places, in any order. `make_room` is called now and then, for the leaves that this
+    /// brings into memory.
+    pub(crate) fn read_many(
+        self: &Arc<Self>,
+        keys: &[&[u8]],
+        places: &[usize],
+        as_of: AsOf,
+        make_room: impl Fn(),
+    ) -> Result<Vec<Answer>> {
         let row = self.counters.row();
         let started = row.start(Measure::Get, places.len() as u32);
         let mut asked: Vec<Asked> = places.iter().map(|&place| (place, keys[place].into())).collect();
@@ -44,9 +51,11 @@ impl FamilyCore {
             // The threads begin with the first ones.
             while let Some(task) = tasks.pop() {
                 answers.extend(task.take()?);
+                make_room();
             }
             answers
         };
+        make_room();
         row.finish(Measure::Get, started, places.len() as u32);
         Ok(answers)
     }

@@ -92,7 +92,8 @@ impl Snapshot {
         keys: &[&[u8]],
         positions: &[usize],
     ) -> Result<Vec<(usize, Option<Vec<u8>>)>> {
-        let answers = family.core.read_many(keys, positions, self.as_of())?;
+        let make_room = || family.database.relieve_memory_of_reads();
+        let answers = family.core.read_many(keys, positions, self.as_of(), make_room)?;
         self.held().map(|()| answers)
     }
 
