@@ -389,7 +389,7 @@ class ReadaheadBytes(Work):
     """A scan of records on disk within a memory that holds a part of them, the file not in the system's cache."""
 
     tunable = "readahead_bytes"
-    values = (0, 32 << 10, 256 << 10, MIB)
+    values = (0, 256 << 10, 1 << 20)
     measures: ClassVar = {"scan from the disk": "rows/s"}
 
     def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
