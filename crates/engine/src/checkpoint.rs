@@ -62,8 +62,9 @@ pub struct Checkpointed {
 pub enum Moving {
     /// What lies from this byte of the page file on, to free places before it.
     Forward { from: u64 },
-    /// What lies before this byte, behind it: then the free places are one, and the next can move all forward.
-    Behind { end: u64 },
+    /// What lies before byte `until`, behind byte `end`: then the free places there are one, and the next can move others
+    /// into it.
+    Behind { until: u64, end: u64 },
 }
 
 /// One checkpoint on its way.
@@ -349,7 +350,7 @@ impl Run<'_> {
         let Some((moving, extent)) = self.moving.zip(Extent::from_bits(extent)) else { return false };
         match moving {
             Moving::Forward { from } => extent.offset() >= from,
-            Moving::Behind { end } => extent.offset() < end,
+            Moving::Behind { until, .. } => extent.offset() < until,
         }
     }
 
@@ -448,7 +449,7 @@ impl Run<'_> {
         let Some((moving, extent)) = self.moving.zip(Extent::from_bits(extent)) else { return Ok(None) };
         let moved = match moving {
             Moving::Forward { from } => self.core.pages.relocate(extent, from)?,
-            Moving::Behind { end } => Some(self.core.pages.relocate_behind(extent, end)?),
+            Moving::Behind { end, .. } => Some(self.core.pages.relocate_behind(extent, end)?),
         };
         Ok(moved.map(Extent::to_bits))
     }

@@ -23,7 +23,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// It is quiet when what could be given back would, at the rate of the last window, last for so many seconds.
 const QUIET_SECONDS: u64 = 60;
 /// Attempts without success before more has to be written first.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 6;
 
 impl Core {
     /// Moves pages until nothing is won any more.
@@ -89,7 +89,11 @@ impl Core {
 
 /// Where no hole was large enough for what is at the end, the second attempt brings the holes together.
 fn moving(usage: &Usage, from: u64, attempt: u32) -> Moving {
-    if attempt == 1 { Moving::Behind { end: usage.file_bytes } } else { Moving::Forward { from } }
+    if attempt == 1 {
+        Moving::Behind { until: usage.file_bytes.min(STEP_BYTES), end: usage.file_bytes }
+    } else {
+        Moving::Forward { from }
+    }
 }
 
 /// What is used fits below this byte, and some more, as not every hole fits a page.
@@ -148,7 +152,6 @@ impl Tidying {
         }
         (self.before, self.attempted_at) = (Some(takes), logged);
         let move_from = packed_bytes(&usage).max(usage.file_bytes.saturating_sub(STEP_BYTES));
-        let attempt = if usage.file_bytes > STEP_BYTES { 0 } else { self.in_vain };
-        core.checkpoint(Some(moving(&usage, move_from, attempt)))
+        core.checkpoint(Some(moving(&usage, move_from, self.in_vain)))
     }
 }
