@@ -23,7 +23,7 @@ use crate::sync::Ordering;
 use crate::sync::checked::AtomicU64;
 use crate::sync::epoch::{self, Guard};
 use crate::tree::{
-    BLOB, Blob, Bottom, DIRTY, EARLY, EXPIRING, Found, LEAST_SHARE, PageRef, Passage, RETIRED, Record, gather, view,
+    Blob, Bottom, DIRTY, EARLY, EXPIRING, Found, LEAST_SHARE, Leaf, PageRef, Passage, RETIRED, Record, gather, view,
 };
 
 /// Pages under an inner page on disk at most.
@@ -62,9 +62,9 @@ pub struct Checkpointed {
 pub enum Moving {
     /// What lies from this byte of the page file on, to free places before it.
     Forward { from: u64 },
-    /// What lies before byte `until`, behind byte `end`: then the free places there are one, and the next can move others
-    /// into it.
-    Behind { until: u64, end: u64 },
+    /// What lies from byte `from` to byte `until`, behind byte `end`: then the free places there are one, and the next can
+    /// move others into it.
+    Behind { from: u64, until: u64, end: u64 },
 }
 
 /// One checkpoint on its way.
@@ -350,7 +350,7 @@ impl Run<'_> {
         let Some((moving, extent)) = self.moving.zip(Extent::from_bits(extent)) else { return false };
         match moving {
             Moving::Forward { from } => extent.offset() >= from,
-            Moving::Behind { until, .. } => extent.offset() < until,
+            Moving::Behind { from, until, .. } => (from..until).contains(&extent.offset()),
         }
     }
 
@@ -362,6 +362,7 @@ impl Run<'_> {
         cut: Option<&[u8]>,
         guard: &Guard,
     ) -> Result<(Entry, bool)> {
+        self.drop_old_long_values(family, page, guard);
         if cut.is_none()
             && !page.is(DIRTY)
             && page.extent() != 0
@@ -369,7 +370,7 @@ impl Run<'_> {
         {
             return Ok(kept);
         }
-        let leaf = family.tree.resident(page, guard)?;
+        let leaf = self.leaf_to_write(family, page, guard)?;
         let length = leaf.delta_len();
         let mut scratch = Vec::new();
         let mut gathered = gather(leaf, length, &[], &mut scratch);
@@ -379,11 +380,6 @@ impl Run<'_> {
             let prefix = gathered.prefix;
             let whole = |record: &Record<'_>| [prefix, record.key].concat();
             gathered.records.retain(|record| whole(record).as_slice() >= cut);
-        }
-        if self.moving.is_some() && gathered.records.iter().any(|record| record.flags & BLOB != 0) {
-            // Should this checkpoint fail, the next has to write where the long values have moved to.
-            let _writer = family.tree.writer.lock();
-            page.set(DIRTY);
         }
         let core = self.core;
         let WrittenLeaf { extent, records, expiring, blobs } =
@@ -414,6 +410,40 @@ impl Run<'_> {
             }
         }
         Ok((entry, true))
+    }
+
+    /// An image that names the long values that the tree names, until the page has been written.
+    fn leaf_to_write<'g>(&self, family: &FamilyCore, page: &PageRef, guard: &'g Guard) -> Result<Leaf<'g>> {
+        loop {
+            let leaf = family.tree.resident(page, guard)?;
+            if self.moving.is_none() || !leaf.has_blobs() {
+                return Ok(leaf);
+            }
+            let _writer = family.tree.writer.lock();
+            if page.address() == Some(leaf.address()) {
+                // Were the image dropped now, the next would be read with the places that the values had. And should this
+                // checkpoint fail, the next has to write which places they have.
+                page.set(DIRTY);
+                return Ok(leaf);
+            }
+        }
+    }
+
+    /// Long values that only snapshots saw which are closed now lie in the way of those that are to move. This checkpoint sees
+    /// none of them, so they are free with it.
+    fn drop_old_long_values(&mut self, family: &FamilyCore, page: &PageRef, guard: &Guard) {
+        let is_held = |leaf: Leaf<'_>| leaf.has_blobs() && leaf.holds_versions();
+        if self.moving.is_none() || !matches!(page.leaf(guard), Found::Hot(leaf) if is_held(leaf)) {
+            return;
+        }
+        let mut writer = family.tree.writer.lock();
+        if let Found::Hot(leaf) = page.leaf(guard)
+            && !page.is(RETIRED)
+        {
+            let before = writer.retired.len();
+            family.tree.consolidate(&mut writer, page, leaf, &[], guard);
+            self.freed.extend(writer.retired.drain(before..));
+        }
     }
 
     /// A leaf that is on disk as it is: stays, or moves as it is. `None`: it has to be written.

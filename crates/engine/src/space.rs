@@ -13,6 +13,11 @@ use crate::sync::{Instant, Ordering, epoch, thread};
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Less at the end of the file is not worth another checkpoint.
 const LEAST_GAIN_BYTES: u64 = 64 << 10;
+/// Checkpoints without gain before holes are brought together: some of what the moved pages occupied is given back by the
+/// checkpoint after only.
+const PATIENCE: u32 = 2;
+/// Holes are brought together where they are at least this part of the file.
+const HOLES_SHARE: u64 = 8;
 
 /// Moved in one quiet moment at most, so that a checkpoint that is needed does not wait long.
 const STEP_BYTES: u64 = 64 << 20;
@@ -22,63 +27,52 @@ const TRIFLE_BYTES: u64 = 4 << 20;
 const WINDOW: Duration = Duration::from_secs(1);
 /// It is quiet when what could be given back would, at the rate of the last window, last for so many seconds.
 const QUIET_SECONDS: u64 = 60;
-/// Attempts without success before more has to be written first.
-const ATTEMPTS: u32 = 6;
 
 impl Core {
     /// Moves pages until nothing is won any more.
     pub fn compact(&self, progress: Progress<'_>) -> Result<()> {
         self.checkpoint(None)?;
-        self.give_back()?;
         let first = self.pages.usage().file_bytes;
-        let mut before = first;
-        let mut in_vain = 0;
-        while in_vain < ATTEMPTS {
+        let mut sweep = Sweep::new(STEP_BYTES.max(first / HOLES_SHARE));
+        while self.give_back()? {
             let usage = self.pages.usage();
             let given_back = first.saturating_sub(usage.file_bytes);
             if !progress(given_back, usage.free_bytes + given_back) {
                 return Err(Error::Interrupted);
             }
-            let move_from = packed_bytes(&usage);
-            if usage.file_bytes <= move_from + LEAST_GAIN_BYTES {
-                return Ok(());
-            }
-            if in_vain > 0 && usage.free_bytes < usage.file_bytes / 4 {
-                return Ok(());
-            }
-            self.checkpoint(Some(moving(&usage, move_from, in_vain)))?;
-            // Some of what the moved pages occupied is given back by the checkpoint after only.
-            self.give_back()?;
-            let now = self.pages.usage().file_bytes;
-            in_vain = if now < before { 0 } else { in_vain + 1 };
-            before = now;
+            let Some(moving) = sweep.next(&usage) else { break };
+            self.checkpoint(Some(moving))?;
         }
         Ok(())
     }
 
     /// Waits until no reader can be on its way to a freed extent, and gives the free end of the file back. A thread that is
-    /// stopped in the middle of a read is not waited for longer than a moment: the next time will do.
-    pub fn give_back(&self) -> Result<()> {
+    /// stopped in the middle of a read is not waited for longer than a moment: false, and the next time will do.
+    pub fn give_back(&self) -> Result<bool> {
         let start = Instant::now();
-        while self.releases.load(Ordering::Acquire) > 0 && start.elapsed() < LONGEST_WAIT {
+        let is_waiting = || self.releases.load(Ordering::Acquire) > 0;
+        while is_waiting() && start.elapsed() < LONGEST_WAIT {
             // Frees a few of the things that wait, oldest first; after heavy writing many stand before the extents.
             epoch::pin().flush();
             thread::yield_now();
         }
-        self.pages.trim().map(drop)
+        self.pages.trim()?;
+        Ok(!is_waiting())
     }
 
     /// For the end: brings a small database within its slack, and leaves a large one to the next opening's quiet moments.
     pub fn tidy_at_close(&self) -> Result<()> {
-        for attempt in 0..ATTEMPTS {
-            self.give_back()?;
+        let mut sweep = Sweep::new(STEP_BYTES);
+        let is_small = self.pages.usage().file_bytes <= STEP_BYTES;
+        while self.give_back()? && is_small {
             let usage = self.pages.usage();
-            if usage.file_bytes > STEP_BYTES || usage.free_bytes <= self.slack_bytes(&usage) {
+            if usage.free_bytes <= self.slack_bytes(&usage) {
                 break;
             }
-            self.checkpoint(Some(moving(&usage, packed_bytes(&usage), attempt)))?;
+            let Some(moving) = sweep.next(&usage) else { break };
+            self.checkpoint(Some(moving))?;
         }
-        self.give_back()
+        Ok(())
     }
 
     /// What the folder may take beyond what its records need.
@@ -87,12 +81,43 @@ impl Core {
     }
 }
 
-/// Where no hole was large enough for what is at the end, the second attempt brings the holes together.
-fn moving(usage: &Usage, from: u64, attempt: u32) -> Moving {
-    if attempt == 1 {
-        Moving::Behind { until: usage.file_bytes.min(STEP_BYTES), end: usage.file_bytes }
-    } else {
-        Moving::Forward { from }
+/// Brings what the page file holds together at its front, a checkpoint at a time.
+///
+/// What lies at the end moves into holes before it, as long as that makes the file shorter. Where no hole is large enough
+/// for it, the pages of a window are moved behind the end: then the window is one hole, and the end fits in. The windows
+/// go through the file once, so this comes to an end whatever is written beside it.
+struct Sweep {
+    /// Moved by one checkpoint at most.
+    stride: u64,
+    /// The shortest that the file has been since a window was cleared.
+    least: u64,
+    in_vain: u32,
+    /// Where the next window begins.
+    window: u64,
+}
+
+impl Sweep {
+    fn new(stride: u64) -> Sweep {
+        Sweep { stride, least: u64::MAX, in_vain: 0, window: 0 }
+    }
+
+    /// What the next checkpoint is to move; `None`: there is nothing more to be won.
+    fn next(&mut self, usage: &Usage) -> Option<Moving> {
+        let end = usage.file_bytes;
+        let gained = end + LEAST_GAIN_BYTES <= self.least;
+        self.in_vain = if gained { 0 } else { self.in_vain + 1 };
+        self.least = self.least.min(end);
+        let packed = packed_bytes(usage);
+        let is_packed = end <= packed + LEAST_GAIN_BYTES;
+        if self.in_vain < PATIENCE && !(is_packed && self.in_vain > 0) {
+            return Some(Moving::Forward { from: packed.max(end.saturating_sub(self.stride)) });
+        }
+        if is_packed || self.window >= packed || usage.free_bytes < end / HOLES_SHARE {
+            return None;
+        }
+        let from = self.window;
+        *self = Sweep { window: from + self.stride, ..Sweep::new(self.stride) };
+        Some(Moving::Behind { from, until: self.window.min(end), end })
     }
 }
 
@@ -109,16 +134,14 @@ pub struct Tidying {
     logged: u64,
     /// Bytes a second in the window before; `None` before the first has ended.
     rate: Option<u64>,
-    /// What the folder took before the last attempt.
-    before: Option<u64>,
-    in_vain: u32,
-    /// What had been logged at the last attempt.
-    attempted_at: u64,
+    sweep: Option<Sweep>,
+    /// What had been logged when the last sweep came to its end without reaching the slack.
+    ended_at: Option<u64>,
 }
 
 impl Default for Tidying {
     fn default() -> Tidying {
-        Tidying { window: Instant::now(), logged: 0, rate: None, before: None, in_vain: 0, attempted_at: 0 }
+        Tidying { window: Instant::now(), logged: 0, rate: None, sweep: None, ended_at: None }
     }
 }
 
@@ -136,22 +159,80 @@ impl Tidying {
         let log = core.log.bytes_since(core.checkpointed.segment.load(Ordering::Relaxed));
         let excess = usage.free_bytes + log;
         if excess <= core.slack_bytes(&usage) {
-            (self.before, self.in_vain) = (None, 0);
+            (self.sweep, self.ended_at) = (None, None);
             return Ok(());
         }
         // Freed extents that wait for readers are counted as used still.
         if rate * QUIET_SECONDS > excess || core.releases.load(Ordering::Acquire) > 0 {
             return Ok(());
         }
-        core.pages.trim()?;
-        let usage = core.pages.usage();
-        let takes = usage.file_bytes + log;
-        self.in_vain = if self.before.is_some_and(|before| takes >= before) { self.in_vain + 1 } else { 0 };
-        if self.in_vain >= ATTEMPTS && logged - self.attempted_at < excess / 4 {
+        if self.sweep.is_none() && self.ended_at.is_some_and(|ended_at| logged - ended_at < excess / 4) {
             return Ok(());
         }
-        (self.before, self.attempted_at) = (Some(takes), logged);
-        let move_from = packed_bytes(&usage).max(usage.file_bytes.saturating_sub(STEP_BYTES));
-        core.checkpoint(Some(moving(&usage, move_from, self.in_vain)))
+        core.pages.trim()?;
+        match self.sweep.get_or_insert_with(|| Sweep::new(STEP_BYTES)).next(&core.pages.usage()) {
+            Some(moving) => core.checkpoint(Some(moving)),
+            None => {
+                (self.sweep, self.ended_at) = (None, Some(logged));
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FILE_BYTES: u64 = 8 * STEP_BYTES;
+
+    /// How often a sweep asks for a checkpoint, and what the file is in the end.
+    fn swept(mut usage: Usage, mut checkpoint: impl FnMut(Moving, &mut Usage)) -> (usize, Usage) {
+        let mut sweep = Sweep::new(STEP_BYTES);
+        for step in 0..10_000 {
+            let Some(moving) = sweep.next(&usage) else { return (step, usage) };
+            checkpoint(moving, &mut usage);
+            usage.free_bytes = usage.file_bytes - usage.used_bytes;
+        }
+        panic!("no end of it: {usage:?}");
+    }
+
+    #[test]
+    fn a_sweep_ends_where_what_is_at_the_end_cannot_move() {
+        let usage = Usage { file_bytes: FILE_BYTES, used_bytes: 1 << 20, ..Usage::default() };
+        let (steps, _) = swept(usage, |moving, usage| match moving {
+            Moving::Forward { .. } => usage.file_bytes = FILE_BYTES,
+            Moving::Behind { .. } => usage.file_bytes = FILE_BYTES + STEP_BYTES,
+        });
+        assert!(steps < 10, "{steps} checkpoints for nothing");
+    }
+
+    #[test]
+    fn each_window_is_cleared_once() {
+        let mut windows = Vec::new();
+        let usage = Usage { file_bytes: FILE_BYTES, used_bytes: FILE_BYTES / 4 * 3, ..Usage::default() };
+        swept(usage, |moving, usage| {
+            usage.file_bytes = FILE_BYTES;
+            if let Moving::Behind { from, until, end } = moving {
+                assert!(until <= end);
+                windows.push(from..until);
+                usage.file_bytes += STEP_BYTES;
+            }
+        });
+        assert_eq!(windows.len(), 7);
+        assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start), "{windows:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_sweep_ends_whatever_is_written_beside_it(sizes in prop::collection::vec((0..=FILE_BYTES, 0..=FILE_BYTES), 64)) {
+            let mut sizes = sizes.into_iter().cycle();
+            let (steps, _) = swept(Usage::default(), |_, usage| {
+                let (file_bytes, other) = sizes.next().expect("a cycle");
+                (usage.file_bytes, usage.used_bytes) = (file_bytes, other.min(file_bytes));
+            });
+            prop_assert!(steps < 1_000, "{} checkpoints", steps);
+        }
     }
 }

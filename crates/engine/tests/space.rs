@@ -369,6 +369,38 @@ fn long_values_give_their_space_back() {
 }
 
 #[test]
+fn compaction_comes_to_an_end_and_takes_what_a_closed_snapshot_held() {
+    let _turn = alone();
+    let database = open(&MemoryDisk::new(), &plain());
+    let family = database.default_family();
+    let mut random = Random(9);
+    overwrite(&family, 60_000, 200_000, &mut random);
+    database.checkpoint().expect("a checkpoint");
+    let first = figure(&database, "file_size");
+    family.put(b"long", &noise(&mut random, 300_000), None).expect("a put");
+    database.checkpoint().expect("a checkpoint");
+    let snapshot = database.snapshot().expect("a snapshot");
+    family.put(b"long", b"short", None).expect("a put");
+    family.delete_range(None, Some(&54_000u64.to_be_bytes())).expect("a deletion");
+    let compact = || {
+        let mut steps = 0;
+        let progress = &mut |_, _| {
+            steps += 1;
+            steps < 50
+        };
+        database.compact(progress).expect("a compaction that comes to an end");
+        figure(&database, "file_size")
+    };
+    let before = figure(&database, "file_size");
+    assert!(compact() <= before, "what the snapshot sees cannot move, but that is no reason to take more");
+    assert!(snapshot.get(&family, b"long", <[u8]>::len).expect("a read") == Some(300_000));
+    drop(snapshot);
+    let left = compact();
+    assert!(left < first / 3, "{left} bytes for a tenth of what were {first}");
+    assert_sound(&database);
+}
+
+#[test]
 fn a_dropped_family_gives_its_space_back() {
     let _turn = alone();
     let mut disk = MemoryDisk::new();

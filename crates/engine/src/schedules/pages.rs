@@ -18,6 +18,8 @@ use crate::{Batch, Database, Durability, Family, Range, Stat};
 const PAIRS: u8 = 6;
 const LONG: u8 = 2;
 
+const EVERYTHING_BEHIND: Moving = Moving::Behind { from: 0, until: u64::MAX, end: 1 << 16 };
+
 /// Of some pairs the value is a long one, which is kept outside its leaf.
 fn value_for(pair: u8, number: u64) -> Vec<u8> {
     value_of(number, if pair == LONG { 300 } else { 120 })
@@ -260,6 +262,35 @@ fn leaves_change_their_form_beside_a_checkpoint() {
 fn leaves_change_their_form_while_compaction_moves_them() {
     explore_forms(2_000, |database| {
         core(database).checkpoint(Some(Moving::Forward { from: 10 << 10 })).expect("the disk has no faults")
+    });
+}
+
+/// What is read again between two places of a long value has to know the new one: the old may be given to others.
+#[test]
+fn compaction_moves_long_values_of_leaves_that_are_driven_out_and_read() {
+    explore(4_000, || {
+        let (database, disk) = filled();
+        let family = database.default_family();
+        core(&database).drive_out(0).expect("the disk has no faults");
+        thread::scope(|scope| {
+            let (database, family) = (&database, &family);
+            scope.spawn(move || core(database).checkpoint(Some(EVERYTHING_BEHIND)).expect("the disk has no faults"));
+            scope.spawn(move || {
+                core(database).drive_out(0).expect("the disk has no faults");
+                assert_eq!(get(family, &[0, LONG]), 1);
+            });
+            scope.spawn(move || assert_eq!(get(family, &[1, LONG]), 1));
+        });
+        for other in 0..4 {
+            family.put(&[7, other], &value_of(2, 300), None).expect("the disk has no faults");
+            database.checkpoint().expect("the disk has no faults");
+        }
+        let killed = open(&disk.image(), Durability::Sync);
+        for database in [&database, &killed] {
+            assert_eq!([0, 1].map(|side| get(&database.default_family(), &[side, LONG])), [1; 2]);
+            let report = database.check(&mut |_, _| true).expect("the disk has no faults");
+            assert!(report.problems.is_empty(), "{:?}", report.problems);
+        }
     });
 }
 
