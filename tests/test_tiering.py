@@ -194,6 +194,41 @@ def test_too_much_cannot_be_pinned(short: lyredb.Database[bytes, bytes]) -> None
         short.tiering.pin(prefix=b"", family="none")
 
 
+def test_pins_follow_their_family(path: Path) -> None:
+    with lyredb.open(path, tiering=False) as db:
+        for name in ("before", "other"):
+            db.family(name)[b"ab"] = b"1"
+        taken = db.tiering.pin(prefix=b"a", family="before")
+        db.rename_family("before", "after")
+        assert db.tiering.pins() == [manager.Pin("after", b"a", taken)]
+        assert "of after" in db.tiering.explain()
+        assert db.tiering.unpin(prefix=b"a", family="after")
+        assert db.tiering.pins() == []
+        for name in ("after", "other"):
+            db.tiering.pin(prefix=b"a", family=name)
+        db.drop_family("after")
+        assert [pin.family for pin in db.tiering.pins()] == ["other"]
+        db.family("after")
+        assert not db.tiering.unpin(prefix=b"a", family="after"), "another family, which was never pinned"
+
+
+def test_what_was_seen_follows_a_family(path: Path) -> None:
+    with lyredb.open(path, memory_bytes=1 << 20, tiering=False) as db:
+        family = db.family("before")
+        family.write_batch({key(number): key(number) * 8 for number in range(20_000)})
+        for number in range(20_000):
+            assert family.get(key(number)) is not None
+        db.tiering.plan_now()
+
+        def accesses() -> dict[str, float]:
+            return {each.name: each.accesses for each in db.tiering.curves()}
+
+        before = accesses()["before"]
+        assert before > 5_000, "half of those before the plan"
+        db.rename_family("before", "after")
+        assert accesses().get("after") == before
+
+
 def test_explanations(short: lyredb.Database[bytes, bytes]) -> None:
     text = short.tiering.explain()
     assert "no plan was made yet" in text
