@@ -25,7 +25,7 @@ from click.testing import CliRunner, Result
 import lyredb
 from lyredb import tiering
 from lyredb.cli import main
-from lyredb.tiering import evidence, manager, trial
+from lyredb.tiering import evidence, manager, sample, trial
 
 RECORDS = 60_000
 MEMORY = 4 << 20
@@ -357,7 +357,7 @@ def test_the_command_plans_and_draws(folder: Path, tmp_path: Path) -> None:
     picture = tmp_path / "curves.png"
     done = command(folder, "--memory", "4MiB", "--seconds", "1", "--plot", picture)
     assert done.exit_code == 0, done.output
-    for part in ("point cache", "+100%", "misses of default", "100% ┤", "└──"):
+    for part in ("based on", f"all {RECORDS:,} keys", "point cache", "+100%", "misses of default", "100% ┤", "└──"):
         assert part in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     refused = command(folder, "--memory", "4MiB", "--seconds", "0.5", "--plot", tmp_path / "curves.txt")
@@ -369,13 +369,60 @@ def test_the_command_follows_a_trace(folder: Path, tmp_path: Path) -> None:
     trace.write_text("\n".join(key(number).decode() for number in range(3000)))
     done = command(folder, "--memory", "4MiB", "--seconds", "1", "--trace", trace, "--json")
     assert done.exit_code == 0, done.output
-    plan = json.loads(done.stdout)["plan"]
+    found = json.loads(done.stdout)
+    assert found["based_on"].endswith("of the trace's 3,000 keys")
+    plan = found["plan"]
     assert plan["budget"] == MEMORY
     (curve,) = plan["curves"]
     assert curve["records"][-1][0] < 2 * 3000 * 220, "only so many records were asked for"
     empty = tmp_path / "none.txt"
     empty.write_text("")
     assert command(folder, "--trace", empty).exit_code == 3
+
+
+def test_a_large_family_is_sampled_within_a_time(
+    short: lyredb.Database[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "MOST_KEYS", 10_000)
+    steps: list[tuple[int, int]] = []
+    found = sample.take(short, short, lambda done, total: steps.append((done, total)))
+    assert (found.keys, found.stride) == (list(short.keys())[::8], 8)
+    assert str(found) == "7,500 keys, one in 8 of all"
+    assert steps == sorted(steps)
+    assert {total for _, total in steps} == {15_000}
+    monkeypatch.setattr(sample, "WALK_SECONDS", 0.0)
+    monkeypatch.setattr(sample, "MOST_JUMPS", 500)
+    found = sample.take(short, short)
+    assert found.stride is None
+    assert "from all over" in str(found)
+    assert 3_000 < len(found.keys) == len(set(found.keys)) <= 1 + 500 * (sample.KEYS_A_JUMP + 1)
+    for digit in b"0123456789abcdef":
+        part = sum(1 for each in found.keys if each[0] == digit) / len(found.keys)
+        assert 1 / 48 < part < 1 / 6
+    monkeypatch.setattr(sample, "JUMP_SECONDS", 0.0)
+    assert 0 < len(sample.take(short, short).keys) <= sample.KEYS_A_JUMP * 200, "as much as the time allows"
+
+
+@pytest.mark.parametrize(
+    ("codec", "keys"),
+    [
+        ("int", [0, *range(10**9, 10**9 + 300), 2**40]),
+        ("str", ["", "a", "a\0", "a\0\0", "a" * 20, *(f"user:{number:06}" for number in range(300)), "zebra"]),
+        ("tuple", [("x", number, "y" * (number % 40)) for number in range(300)]),
+        ("bytes", []),
+        ("bytes", [b"alone"]),
+    ],
+)
+def test_jumps_find_keys_however_they_lie(path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, keys: Any) -> None:
+    monkeypatch.setattr(sample, "WALK_SECONDS", 0.0)
+    with lyredb.open(path, tiering=False) as db:
+        family = db.family("sampled", key=codec)
+        family.write_batch(dict.fromkeys(keys, b"value"))
+        found = sample.take(db, family)
+        if len(keys) > 1:
+            assert found.stride is None
+        assert set(found.keys) <= set(keys)
+        assert len(found.keys) == len(set(found.keys)) >= 0.9 * (len(keys) - 1)
 
 
 def test_the_mixture_is_skewed() -> None:
