@@ -252,16 +252,17 @@ class _Scarce(Work):
     measures: ClassVar = {"gets": "/s", "from disk": "%"}
     times: ClassVar[int]
 
+    @abstractmethod
     def settings(self, memory: int) -> dict[str, Any]:
         """Beside the tunable itself; `memory` is what there is."""
-        raise NotImplementedError
 
     def setting(self, value: Value, memory: int) -> Value:
         """What the tunable is set to. Numbers of bytes here are those of the greatest number of records."""
         return value if isinstance(value, str) or value <= 0 else max(1, memory * value // (16 * MIB))
 
+    @abstractmethod
     def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
-        raise NotImplementedError
+        """What is asked for: half of it before the measurement."""
 
     def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
         data = Data(sizes.seed, sizes.records)
