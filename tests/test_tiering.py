@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import lyredb
+from benches.waiting import wait_until
 from lyredb import tiering
 from lyredb.cli import main
 from lyredb.tiering import evidence, manager, sample, trial
@@ -244,18 +244,11 @@ def test_explanations(short: lyredb.Database[bytes, bytes]) -> None:
     assert len(document["outlook"]) == 3
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
 def test_plans_are_made_when_memory_is_short(folder: Path) -> None:
     with lyredb.open(folder, memory_bytes=MEMORY) as db:
         assert len(watchers()) == 1
         read(db, 30_000, uniform)
-        wait_for(lambda: db.tiering.status().looked > 0)
+        wait_until(lambda: db.tiering.status().looked > 0, "a plan is made")
     assert not watchers()
 
 
@@ -278,7 +271,7 @@ def test_the_thread_ends_with_the_database_even_if_it_is_only_dropped(path: Path
     assert len(watchers()) == 1
     del db
     gc.collect()
-    wait_for(lambda: not watchers())
+    wait_until(lambda: not watchers(), "the thread has ended")
     with lyredb.open(path, tiering=False):
         assert not watchers()
     with lyredb.open(path, read_only=True):
