@@ -176,7 +176,8 @@ class Tiering:
     def pin(self, *, prefix: Any, family: str | None = None, tier: Literal["hot"] = "hot") -> int:
         """Loads the leaves with keys that begin with `prefix`, and keeps them hot whatever else is read.
 
-        It lasts until `unpin` or until the database is closed. A pin of the same keys again loads and counts them anew.
+        It lasts until `unpin`, or until the family is dropped or the database closed. A pin of the same keys again
+        loads and counts them anew.
 
         Args:
             prefix: As for `scan`; b"" is all keys.
