@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import itertools
 import json
 import logging
@@ -20,12 +21,13 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 import lyredb
 from benches.waiting import wait_until
 from lyredb import tiering
 from lyredb.cli import main
-from lyredb.tiering import evidence, manager, sample, trial
+from lyredb.tiering import evidence, explanation, manager, sample, trial
 
 RECORDS = 60_000
 MEMORY = 4 << 20
@@ -238,6 +240,10 @@ def test_explanations(short: lyredb.Database[bytes, bytes]) -> None:
     for part in ("4 MiB", "hot", "warm", "point cache", "disk", "default", "+10%", "+50%", "+100%", "expected"):
         assert part in text
     assert max(map(len, text.splitlines())) <= 100
+    with io.StringIO() as narrow:
+        Console(file=narrow, width=80).print(explanation.table(short.tiering.status()))
+        assert "…" not in narrow.getvalue(), "no figure is cut off"
+        assert max(map(len, narrow.getvalue().splitlines())) <= 80
     document = json.loads(json.dumps(short.tiering.status().as_dict()))
     assert document["budget"] == MEMORY
     assert document["plan"]["tiers"]["hot"] > 0
