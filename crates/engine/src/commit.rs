@@ -9,13 +9,14 @@ use crate::batch::{Batch, EntryKind, Operation};
 use crate::core::Core;
 use crate::counters::{Count, Measure};
 use crate::error::{Error, Result};
+use crate::events::EventKind;
 use crate::family::FamilyCore;
 use crate::log::Ticket;
 use crate::mvcc::InFlight;
 use crate::pause::{Point, point};
 use crate::range::Range;
-use crate::sync::MutexGuard;
 use crate::sync::epoch::{self, Guard};
+use crate::sync::{Instant, MutexGuard};
 use crate::tree::{BLOB, Blob, Columns, Cursor, Limit, Record, Rows, Tree, Writer, head};
 
 /// What a transaction needs to be unchanged since its snapshot.
@@ -89,10 +90,15 @@ impl Core {
     ) -> Result<Outcome> {
         let row = family.counters.row();
         let started = row.start(measure, 1);
+        let waits = wait.then(Instant::now);
         let outcome = self.change(family, key, value, expiry, operation, wait)?;
         match outcome {
             Outcome::WouldWait => row.put_off(measure, started, 1),
             _ => row.finish(measure, started, 1),
+        }
+        if let Some(began) = waits {
+            let kind = if value.is_some() { EventKind::Put } else { EventKind::Delete };
+            family.ended(kind, began.elapsed(), &[("bytes", (key.len() + value.map_or(0, <[u8]>::len)) as u64)]);
         }
         Ok(outcome)
     }
@@ -178,6 +184,7 @@ impl Core {
         if batch.is_empty() && check.is_none() {
             return self.open_check().map(|()| 0);
         }
+        let began = Instant::now();
         let start = |family: &Arc<FamilyCore>| family.counters.row().start(Measure::Batch, 1);
         let started: SmallVec<[_; 2]> = batch.families.iter().map(start).collect();
         self.relieve_memory(true, batch.entries.len())?;
@@ -227,6 +234,9 @@ impl Core {
         for (family, started) in batch.families.iter().zip(started) {
             family.counters.row().finish(Measure::Batch, started, 1);
         }
+        let family = if let [family] = &batch.families[..] { Some(&family.name) } else { None };
+        let detail = [("records", batch.entries.len() as u64), ("bytes", batch.payload.len() as u64)];
+        self.events.ended(EventKind::Batch, family, began.elapsed(), &detail);
         Ok(expanded.removed)
     }
 

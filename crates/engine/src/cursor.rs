@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::core::Core;
 use crate::counters::{Count, Measure};
 use crate::error::Result;
+use crate::events::EventKind;
 use crate::family::{Family, FamilyCore};
 use crate::pause::{Point, point};
 use crate::range::Range;
@@ -84,7 +85,8 @@ impl Cursor {
     ) -> Result<Fetched> {
         self.family.usable()?;
         point(Point::ReadStarted);
-        let started = self.nanoseconds.map(|_| Instant::now());
+        // What may not wait is quick, or is asked for again.
+        let started = (may_block || self.nanoseconds.is_some()).then(Instant::now);
         let (rows_before, bytes_before) = (rows.len(), rows.bytes());
         let limit = Limit { rows: limit, bytes: limit_bytes, may_block };
         let fetched = if self.overlay.is_empty() {
@@ -96,10 +98,14 @@ impl Cursor {
         self.family.usable()?;
         self.database.relieve_memory_of_reads();
         self.snapshot.held()?;
-        self.rows_fetched += (rows.len() - rows_before) as u64;
-        self.family.counters.add(Count::BytesRead, (rows.bytes() - bytes_before) as u64);
-        if let (Some(nanoseconds), Some(started)) = (&mut self.nanoseconds, started) {
-            *nanoseconds += started.elapsed().as_nanos() as u64;
+        let (rows, bytes) = ((rows.len() - rows_before) as u64, (rows.bytes() - bytes_before) as u64);
+        self.rows_fetched += rows;
+        self.family.counters.add(Count::BytesRead, bytes);
+        if let Some(lasted) = started.map(|started| started.elapsed()) {
+            if let Some(nanoseconds) = &mut self.nanoseconds {
+                *nanoseconds += lasted.as_nanos() as u64;
+            }
+            self.family.ended(EventKind::ScanFetch, lasted, &[("rows", rows), ("bytes", bytes)]);
         }
         Ok(fetched)
     }

@@ -10,6 +10,7 @@ use crate::core::{Core, Shared};
 use crate::counters::Count;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
+use crate::events::Event;
 use crate::family::{Family, FamilyCore};
 use crate::host::{Host, Silent};
 use crate::pause::{Point, point};
@@ -343,6 +344,20 @@ impl Database {
 
     pub fn stats(&self) -> Result<Stats> {
         self.core.stats()
+    }
+
+    /// What happened since the last call that is worth telling one by one: checkpoints, and operations and transactions that
+    /// took 100 ms or longer, or what was said to be slow. The newest 1,024 are kept.
+    pub fn take_events(&self) -> Result<Vec<Event>> {
+        self.core.open_check()?;
+        Ok(self.core.events.take())
+    }
+
+    /// From how long on operations and transactions are events.
+    pub fn set_slow(&self, slow: Duration) -> Result<()> {
+        self.core.open_check()?;
+        self.core.events.set_slow(slow);
+        Ok(())
     }
 
     /// Waits for writers, writes all to disk and frees the memory. Later calls on any handle get `Error::Closed`.

@@ -8,6 +8,7 @@ use crate::batch::{Batch, check_key, check_value};
 use crate::core::Shared;
 use crate::counters::{Count, FamilyCounters, Measure, Row};
 use crate::error::{Error, Result};
+use crate::events::{Detail, EventKind};
 use crate::pause::{Point, point};
 use crate::pins::Pins;
 use crate::sync::checked::AtomicU32;
@@ -64,6 +65,11 @@ impl FamilyCore {
             DROPPED => Error::NoSuchFamily(self.name.read().clone()),
             _ => Error::Closed,
         }
+    }
+
+    /// Tells of what took long.
+    pub fn ended(&self, kind: EventKind, lasted: Duration, detail: &[Detail]) {
+        self.tree.around().events.ended(kind, Some(&self.name), lasted, detail);
     }
 
     pub fn drop_for_good(&self) {
@@ -204,7 +210,9 @@ impl FamilyCore {
         row.add(if found.is_some() { Count::GetsFound } else { Count::GetsAbsent }, 1);
         if let Some(since) = from_disk.get() {
             row.add(Count::GetsFromDisk, 1);
-            row.record(Measure::GetCold, since.elapsed().as_nanos() as u64);
+            let lasted = since.elapsed();
+            row.record(Measure::GetCold, lasted.as_nanos() as u64);
+            self.ended(EventKind::Get, lasted, &[("found", found.is_some().into())]);
         }
         row.finish(Measure::Get, started, 1);
         Ok(found)

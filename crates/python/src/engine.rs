@@ -13,12 +13,13 @@ use lyredb_engine::tunables::{Change, Kind, REGISTRY, Scope};
 use lyredb_engine::{Distribution, Durability, Figures, Stat};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{IntoPyDict, PyDict, PyList, PyTuple};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Sizes in bytes, rising, with the miss ratio at each.
 type Curve = Vec<(u64, f64)>;
+type EventRow<'py> = (&'static str, Option<String>, u64, u64, Bound<'py, PyDict>);
 type AccessCurves = (String, Curve, Curve, u64, u64);
 
 #[pyclass(frozen, module = "lyredb._engine")]
@@ -228,6 +229,20 @@ impl Engine {
             told.0.set_item(thread, host::thread_name(py, ident.extract()?)?)?;
         }
         Ok((told, families))
+    }
+
+    /// Rows of (kind, family, beginning and length in nanoseconds, detail).
+    fn take_events<'py>(&self, py: Python<'py>) -> PyResult<Vec<EventRow<'py>>> {
+        let row = |event: engine::Event| {
+            let detail = event.detail.into_py_dict(py)?;
+            Ok((event.kind.name(), event.family, event.began, event.lasted.as_nanos() as u64, detail))
+        };
+        self.run(py, engine::Database::take_events)?.into_iter().map(row).collect()
+    }
+
+    fn set_slow(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
+        let slow = convert::seconds(Some(seconds), "seconds")?.unwrap_or_default();
+        self.database()?.set_slow(slow).or_raise()
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

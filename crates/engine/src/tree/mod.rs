@@ -59,6 +59,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::counters::FamilyCounters;
+use crate::events::Events;
 use crate::io_pool::IoPool;
 use crate::memory::{Memory, Part};
 use crate::mvcc::Versions;
@@ -78,6 +79,7 @@ pub struct Surroundings {
     pub counters: Arc<FamilyCounters>,
     pub residents: Arc<Residents>,
     pub io: Arc<IoPool>,
+    pub events: Arc<Events>,
     /// The family's number.
     pub family: u32,
     /// The database's folder, for messages.
