@@ -10,13 +10,15 @@ from typing import Any
 
 import grpc
 import prometheus_client
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     MetricsServiceServicer,
     add_MetricsServiceServicer_to_server,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
 )
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
@@ -86,33 +88,53 @@ def scrape() -> dict[str, list[tuple[Attributes, float]]]:
     return samples
 
 
-class Receiver(MetricsServiceServicer):
+class Metrics(MetricsServiceServicer):
     """An OTLP receiver's service for metrics, which keeps what it is sent."""
 
     def __init__(self) -> None:
-        self.requests: list[ExportMetricsServiceRequest] = []
+        self.requests: list[Any] = []
 
     def Export(self, request: Any, context: Any) -> Any:
         self.requests.append(request)
         return ExportMetricsServiceResponse()
 
+
+class Traces(TraceServiceServicer):
+    """The same for spans."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+
+    def Export(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        return ExportTraceServiceResponse()
+
+
+class Receiver:
+    """What an OTLP receiver was sent of LyreDB's."""
+
+    def __init__(self, server: grpc.Server) -> None:
+        self._metrics, self._traces = Metrics(), Traces()
+        add_MetricsServiceServicer_to_server(self._metrics, server)
+        add_TraceServiceServicer_to_server(self._traces, server)
+
     def metrics(self) -> dict[str, Any]:
         """Of the last request, by name."""
-        return {
-            metric.name: metric
-            for resource in self.requests[-1].resource_metrics
-            for scope in resource.scope_metrics
-            if scope.scope.name == "lyredb"
-            for metric in scope.metrics
-        }
+        scopes = [scope for resource in self._metrics.requests[-1].resource_metrics for scope in resource.scope_metrics]
+        return {metric.name: metric for scope in scopes if scope.scope.name == "lyredb" for metric in scope.metrics}
+
+    def spans(self) -> list[Any]:
+        """Of all requests."""
+        resources = [resource for request in self._traces.requests for resource in request.resource_spans]
+        scopes = [scope for resource in resources for scope in resource.scope_spans]
+        return [span for scope in scopes if scope.scope.name == "lyredb" for span in scope.spans]
 
 
 @contextmanager
 def receiving() -> Iterator[tuple[Receiver, str]]:
     """A receiver, and the address at which it listens."""
-    receiver = Receiver()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
-    add_MetricsServiceServicer_to_server(receiver, server)
+    receiver = Receiver(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

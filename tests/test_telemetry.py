@@ -256,7 +256,9 @@ assert [point.attributes["db.namespace"] for point in points["lyredb.scan.length
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program], capture_output=True, text=True, check=False
+    )
 
 
 def test_the_global_provider_may_be_set_later() -> None:

@@ -12,6 +12,10 @@ OpenTelemetry is imported with the first call of a function here, and needs `pip
 from __future__ import annotations
 
 import importlib
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyredb.db.errors import ConfigError
@@ -20,35 +24,73 @@ from lyredb.telemetry.instrumentation import Instrumentation
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.trace import TracerProvider
 
     from lyredb.db.database import Database
 
     R = TypeVar("R", bound=MetricReader)
 
-__all__ = ["Instrumentation", "instrument", "with_histograms"]
+__all__ = ["Instrumentation", "decided", "instrument", "with_histograms"]
 
 
-def instrument(database: Database[Any, Any], meter_provider: MeterProvider | None = None) -> Instrumentation:
-    """Shows a database's counters and gauges to OpenTelemetry, by observable instruments.
+def instrument(
+    database: Database[Any, Any],
+    meter_provider: MeterProvider | None = None,
+    tracer_provider: TracerProvider | None = None,
+    *,
+    slow: float | timedelta | None = None,
+) -> Instrumentation:
+    """Shows a database's counters and gauges to OpenTelemetry by observable instruments, and its events as spans.
 
     The engine counts; nothing runs in Python but when a metric reader collects, and then `Database.stats` is called
-    once for all instruments. docs/telemetry.md lists them.
+    once for all instruments. Events are checkpoints, and operations and transactions that took long: a thread fetches
+    them every second. docs/telemetry.md lists all.
 
-    A database that is instrumented with the same provider already gives the same object again, and is shown once.
+    A database that is instrumented with the same meter provider already gives the same object again, and is shown once.
 
     Args:
         database: As many as there are may be instrumented; each has its folder as its `db.namespace`.
         meter_provider: Where the instruments are made. None: the program's global one, now or when it is set.
+        tracer_provider: Where spans are made. None: the same.
+        slow: Seconds from which on an operation or a transaction is an event; None leaves it as it is, at 0.1 unless
+            this changed it before.
 
     Returns:
-        What ends it. Closing the database does too.
+        What ends it. Closing the database does too, but its last events make no spans then.
 
     Raises:
-        ConfigError: OpenTelemetry is not installed.
+        ConfigError: OpenTelemetry is not installed, or the database is instrumented with the same meter provider and
+            another tracer provider.
         ClosedError: The database is closed.
+        ValueError: `slow` is not above 0.
     """
-    source: Any = _needing("lyredb.telemetry.source")
-    return source.source_of(meter_provider).add(database)
+    spans: Any = _needing("lyredb.telemetry.spans")
+    return spans.instrument(database, meter_provider, tracer_provider, slow)
+
+
+def decided(
+    database: Database[Any, Any],
+    name: str,
+    attributes: Mapping[str, str | bool | int | float],
+    *,
+    began_ns: int | None = None,
+    ended_ns: int | None = None,
+) -> None:
+    """Shows a decision of automatic tuning as a span `autotune NAME`; does nothing if the database is not instrumented.
+
+    Args:
+        database: The one that was tuned.
+        name: What was decided: "switch", "trial", "rollback", ...
+        attributes: What was seen, what was changed, and what came of it, under names of the caller's.
+        began_ns: Nanoseconds since 1970. None: when it ended.
+        ended_ns: The same. None: now.
+    """
+    # What is not imported has instrumented nothing.
+    spans: Any = sys.modules.get("lyredb.telemetry.spans")
+    teller = spans and spans.teller_of(database)
+    if teller:
+        ended = time.time_ns() if ended_ns is None else ended_ns
+        teller.decision(name, attributes, ended if began_ns is None else began_ns, ended)
 
 
 def with_histograms(reader: type[R]) -> type[R]:

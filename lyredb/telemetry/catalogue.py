@@ -19,6 +19,7 @@ SYSTEM_NAME = "db.system.name"
 NAMESPACE = "db.namespace"
 COLLECTION_NAME = "db.collection.name"
 OPERATION_NAME = "db.operation.name"
+BATCH_SIZE = "db.operation.batch.size"
 
 OPERATIONS = ("get", "put", "delete", "batch", "scan")
 

@@ -62,7 +62,8 @@ class Source:
             for each in self._observed:
                 if each.database is database:
                     return each
-            added = Instrumentation(database, self.remove)
+            added = Instrumentation(database)
+            added.at_end(self.remove)
             self._observed.append(added)
             return added
 
