@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.semconv._incubating.attributes import db_attributes
+from opentelemetry.semconv._incubating.metrics import db_metrics
 from telemetry_readers import Memory, value
 
 import lyredb
 from lyredb import telemetry
-from lyredb.telemetry import page
+from lyredb.telemetry import catalogue, page, source
 from lyredb.telemetry.catalogue import HISTOGRAMS, INSTRUMENTS, LEFT_OUT
 
 UNIT = re.compile(r"s|By|1|\{[a-z]+\}")
@@ -47,6 +49,18 @@ def test_names_units_and_descriptions_are_by_the_rules() -> None:
         assert len({tuple(part.attributes.items()) for part in each.parts}) == len(each.parts)
     for each in HISTOGRAMS:
         assert each.name.endswith((".duration", ".length"))
+
+
+def test_what_is_conventional_is_named_by_the_conventions() -> None:
+    assert [catalogue.SYSTEM_NAME, catalogue.NAMESPACE, catalogue.COLLECTION_NAME, catalogue.OPERATION_NAME] == [
+        db_attributes.DB_SYSTEM_NAME,
+        db_attributes.DB_NAMESPACE,
+        db_attributes.DB_COLLECTION_NAME,
+        db_attributes.DB_OPERATION_NAME,
+    ]
+    assert catalogue.BATCH_SIZE == db_attributes.DB_OPERATION_BATCH_SIZE
+    assert {db_metrics.DB_CLIENT_OPERATION_DURATION} == CONVENTIONAL
+    assert {each.name for each in HISTOGRAMS if each.unit == "s"} >= CONVENTIONAL
 
 
 def test_every_figure_is_shown_or_left_out_for_a_reason(db: Any) -> None:
@@ -181,6 +195,16 @@ def test_a_database_that_the_program_drops_is_not_kept(path: Path) -> None:
     assert memory.namespaces() == []
 
 
+def test_a_provider_that_the_program_drops_is_not_kept(db: Any) -> None:
+    memory = Memory()
+    telemetry.instrument(db, memory.provider)
+    gc.collect()
+    before = len(source.sources())
+    del memory
+    gc.collect()
+    assert len(source.sources()) == before - 1
+
+
 def test_instrumenting_ends_when_it_is_told_to(db: Any) -> None:
     memory = Memory()
     with telemetry.instrument(db, memory.provider) as instrumentation:
@@ -242,6 +266,8 @@ assert not [name for name in sys.modules if name.startswith("opentelemetry.sdk")
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.semconv._incubating.attributes import db_attributes
+from opentelemetry.semconv._incubating.metrics import db_metrics
 reader = telemetry.with_histograms(InMemoryMetricReader)()
 metrics.set_meter_provider(MeterProvider([reader]))
 telemetry.instrument(late)
@@ -274,6 +300,8 @@ import lyredb
 from lyredb import telemetry
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.semconv._incubating.attributes import db_attributes
+from opentelemetry.semconv._incubating.metrics import db_metrics
 reader = InMemoryMetricReader()
 telemetry.instrument(db := lyredb.open(tempfile.mkdtemp()), MeterProvider([reader]))
 assert reader.get_metrics_data() is not None
