@@ -314,17 +314,18 @@ assert reader.get_metrics_data() is not None
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.sdk"])
-def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch, db: Any) -> None:
+@pytest.mark.parametrize(
+    ("missing", "package"), [("opentelemetry", "opentelemetry-api"), ("opentelemetry.sdk", "opentelemetry-sdk")]
+)
+def test_what_is_missing_is_named(missing: str, package: str, monkeypatch: pytest.MonkeyPatch, db: Any) -> None:
     def absent(name: str) -> object:
         raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(
-        lyredb.ConfigError, match=r"needs the package opentelemetry.*; pip install 'lyredb\[telemetry\]'"
-    ):
+    told = rf"needs the package {package}; pip install 'lyredb\[telemetry\]'"
+    with pytest.raises(lyredb.ConfigError, match=told):
         telemetry.instrument(db)
-    with pytest.raises(lyredb.ConfigError, match=r"pip install 'lyredb\[telemetry\]'"):
+    with pytest.raises(lyredb.ConfigError, match=told):
         telemetry.with_histograms(InMemoryMetricReader)
 
 

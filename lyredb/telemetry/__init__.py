@@ -113,9 +113,9 @@ def with_histograms(reader: type[R]) -> type[R]:
 def _needing(module: str) -> Any:
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "opentelemetry":
+    except ImportError as error:
+        top, _, below = (error.name or "").partition(".")
+        if top != "opentelemetry":
             raise
-        raise ConfigError(
-            f"this needs the package {error.name.replace('.', '-')}", suggestion="pip install 'lyredb[telemetry]'"
-        ) from error
+        package = "opentelemetry-sdk" if below.startswith("sdk") else "opentelemetry-api"
+        raise ConfigError(f"this needs the package {package}", suggestion="pip install 'lyredb[telemetry]'") from error
