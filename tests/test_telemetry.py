@@ -166,7 +166,7 @@ def test_two_databases_are_told_apart(tmp_path: Path) -> None:
         assert [each.attributes["db.namespace"] for each in memory.points("lyredb.scan.length")] == [two.path]
 
 
-def test_a_closed_database_is_shown_no_more(path: Path) -> None:
+def test_a_closed_database_is_shown_no_more(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     memory = Memory()
     with lyredb.open(path) as db:
         instrumentation = telemetry.instrument(db, memory.provider)
@@ -182,6 +182,7 @@ def test_a_closed_database_is_shown_no_more(path: Path) -> None:
         assert memory.namespaces() == []
         telemetry.instrument(again, memory.provider)
         assert memory.namespaces() == [again.path]
+    assert caplog.record_tuples == []
 
 
 def test_a_database_that_the_program_drops_is_not_kept(path: Path) -> None:
