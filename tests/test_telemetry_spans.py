@@ -82,12 +82,12 @@ def test_a_checkpoint_is_a_span_with_its_own_times(db: Any, traces: Traces, mete
 
 def test_what_took_long_is_a_span(db: Any, traces: Traces, meters: MeterProvider) -> None:
     orders = db.family("orders")
-    with telemetry.instrument(db, meters, traces.provider, slow=0.02):
+    with telemetry.instrument(db, meters, traces.provider, slow=0.5):
         orders.write_batch({b"quick": b""})
         with db.transaction() as transaction:
             transaction.family("orders")[b"a"] = b"1"
             transaction.family("orders")[b"b"] = b"1"
-            time.sleep(0.03)
+            time.sleep(0.6)
         db.transaction().rollback()
     (span,) = traces.named("transaction")
     assert span.attributes == {
@@ -99,7 +99,7 @@ def test_what_took_long_is_a_span(db: Any, traces: Traces, meters: MeterProvider
         "lyredb.transaction.serializable": False,
     }
     assert span.kind == SpanKind.CLIENT
-    assert 30_000_000 <= (span.end_time or 0) - (span.start_time or 0) < 10_000_000_000
+    assert 600_000_000 <= (span.end_time or 0) - (span.start_time or 0) < 60_000_000_000
     assert "batch orders" not in traces.names()
     with telemetry.instrument(db, meters, traces.provider, slow=1e-9):
         orders.write_batch({b"a": b"", b"b": b"", b"c": b""})
@@ -176,8 +176,11 @@ def test_events_that_were_lost_are_told(db: Any, traces: Traces, meters: MeterPr
     with telemetry.instrument(db, meters, traces.provider, slow=1e-9):
         for number in range(1_500):
             db.write_batch({b"%d" % number: b""})
-    lost = sum(int((span.attributes or {})["lyredb.lost.events"]) for span in traces.named("lost"))  # type: ignore[arg-type]
-    assert lost + len(traces.named("batch default")) == 1_500
+    lost = [int((span.attributes or {})["lyredb.lost.events"]) for span in traces.named("lost")]  # type: ignore[arg-type]
+    assert lost
+    # Checkpoints that came by themselves may be among them.
+    count = sum(lost) + len(traces.spans()) - len(lost)
+    assert 1_500 <= count <= 1_500 + db.stats().database["checkpoints"]
 
 
 def test_decisions_are_spans_of_instrumented_databases(db: Any, traces: Traces, meters: MeterProvider) -> None:
