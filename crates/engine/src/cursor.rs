@@ -51,6 +51,10 @@ impl Cursor {
         let tree = tree::Cursor::new(Arc::clone(&family.core.tree), snapshot.version(), range.clone(), reverse);
         let row = family.core.counters.row();
         row.add(Count::Scans, 1);
+        let started = row.start(Measure::Scan, 1);
+        if started.is_some() && row.is_sensing() {
+            row.sense(|sketch| sketch.scan_begins(range.lowest()));
+        }
         Cursor {
             snapshot,
             database: Arc::clone(&family.database.0),
@@ -64,7 +68,7 @@ impl Cursor {
             next: 0,
             end: Fetched::More,
             rows_fetched: 0,
-            nanoseconds: row.start(Measure::Scan, 1).map(|_| 0),
+            nanoseconds: started.map(|_| 0),
         }
     }
 
@@ -88,6 +92,7 @@ impl Cursor {
         // What may not wait is quick, or is asked for again.
         let started = (may_block || self.nanoseconds.is_some()).then(Instant::now);
         let (rows_before, bytes_before) = (rows.len(), rows.bytes());
+        let (keys_before, values_before) = (rows.key_ends.len(), rows.values.len());
         let limit = Limit { rows: limit, bytes: limit_bytes, may_block };
         let fetched = if self.overlay.is_empty() {
             self.tree.fetch(columns, limit, rows)?
@@ -98,9 +103,14 @@ impl Cursor {
         self.family.usable()?;
         self.database.relieve_memory_of_reads();
         self.snapshot.held()?;
+        let row = self.family.counters.row();
+        if row.is_sensing() {
+            let keys = (keys_before..rows.key_ends.len()).map(|row| rows.key(row));
+            row.sense(|sketch| sketch.scanned(keys, &rows.values[values_before..]));
+        }
         let (rows, bytes) = ((rows.len() - rows_before) as u64, (rows.bytes() - bytes_before) as u64);
         self.rows_fetched += rows;
-        self.family.counters.add(Count::BytesRead, bytes);
+        row.add(Count::BytesRead, bytes);
         if let Some(lasted) = started.map(|started| started.elapsed()) {
             if let Some(nanoseconds) = &mut self.nanoseconds {
                 *nanoseconds += lasted.as_nanos() as u64;

@@ -16,6 +16,7 @@ use crate::host::{Host, Silent};
 use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::report::{CheckReport, Stats};
+use crate::sense::Sensed;
 use crate::snapshot::{Progress, Snapshot};
 use crate::sync::{MutexGuard, Ordering};
 use crate::transaction::Transaction;
@@ -351,6 +352,12 @@ impl Database {
     pub fn take_events(&self) -> Result<Vec<Event>> {
         self.core.open_check()?;
         Ok(self.core.events.take())
+    }
+
+    /// By family: all counters, and what a sketch of the accesses says of the time since the last call. The sketch is made
+    /// from a call with `go_on` to one without; who looks no more leaves it full, and then it costs nothing either.
+    pub fn sense(&self, go_on: bool) -> Result<Vec<Sensed>> {
+        self.core.sense(go_on)
     }
 
     /// From how long on operations and transactions are events.

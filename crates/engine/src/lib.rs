@@ -46,6 +46,7 @@ mod report;
 mod salvage;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
+mod sense;
 mod snapshot;
 mod space;
 mod sync;

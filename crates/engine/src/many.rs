@@ -3,7 +3,7 @@
 use std::ptr;
 use std::sync::Arc;
 
-use crate::counters::{Count, Measure};
+use crate::counters::{Count, Measure, Started};
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::family::FamilyCore;
@@ -59,6 +59,9 @@ impl FamilyCore {
             answers
         };
         make_room();
+        if started.is_some_and(Started::is_sensed) {
+            self.sense_reads(keys, &answers);
+        }
         row.finish(Measure::Get, started, places.len() as u32);
         self.ended(EventKind::MultiGet, began.elapsed(), &[("keys", places.len() as u64)]);
         Ok(answers)

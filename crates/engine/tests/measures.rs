@@ -194,7 +194,7 @@ fn a_scan_cut_short_counts_what_it_fetched() {
     assert_eq!(count(&told, "scans"), 2);
 }
 
-fn told<'e>(events: &'e [Event], kind: EventKind) -> Vec<&'e Event> {
+fn told(events: &[Event], kind: EventKind) -> Vec<&Event> {
     events.iter().filter(|event| event.kind == kind).collect()
 }
 

@@ -231,6 +231,16 @@ impl Engine {
         Ok((told, families))
     }
 
+    /// By family, figures by name.
+    #[pyo3(signature = (go_on=true))]
+    fn sense<'py>(&self, py: Python<'py>, go_on: bool) -> PyResult<Bound<'py, PyDict>> {
+        let families = PyDict::new(py);
+        for (name, figures) in self.run(py, |database| database.sense(go_on))? {
+            families.set_item(name, figures.into_py_dict(py)?)?;
+        }
+        Ok(families)
+    }
+
     /// Rows of (kind, family, beginning and length in nanoseconds, detail).
     fn take_events<'py>(&self, py: Python<'py>) -> PyResult<Vec<EventRow<'py>>> {
         let row = |event: engine::Event| {

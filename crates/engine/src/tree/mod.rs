@@ -52,7 +52,7 @@ pub use record::{BLOB, Record};
 pub use residents::{QUEUED, Residents};
 pub use verify::Finding;
 pub use walk::Bottom;
-pub use write::{LEAST_SHARE, Writer};
+pub use write::{LEAST_SHARE, Place, Writer};
 
 use std::path::PathBuf;
 use std::sync::Arc;

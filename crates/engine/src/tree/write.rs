@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::Tree;
 use super::away::retire;
 use super::blob;
+use super::delta::Delta;
 use super::gather::{Gathered, Horizon, gather, prune};
 use super::inner::{Child, Inner, Separator, build as build_inner};
 use super::keys::{prefetch, separator};
@@ -145,6 +146,13 @@ impl Tree {
     /// Whether the leaf has a live record of `key`, be it visible yet or not.
     pub fn holds(&self, place: &Place<'_>, key: &[u8]) -> bool {
         self.version_in(place.leaf, key, AsOf::Pending).is_some_and(|record| self.is_live(&record))
+    }
+
+    /// Whether `key` stands behind all that the tree has.
+    pub fn is_behind(&self, place: &Place<'_>, key: &[u8]) -> bool {
+        let leaf = place.leaf;
+        let in_delta = |delta: Delta<'_>| (0..delta.len()).all(|index| delta.record(index).key < key);
+        place.path.is_rightmost() && leaf.search(key) == (leaf.count(), false) && leaf.delta().is_none_or(in_delta)
     }
 
     /// As `apply`, for changes of which all belong to one leaf.
