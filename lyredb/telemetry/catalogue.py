@@ -126,6 +126,14 @@ _OF_FAMILIES = (
         "lyredb.batch.record.count", "counter", "{record}", "Records in batches.", "family", _only("batch_records")
     ),
     Instrument(
+        "lyredb.record.expiring.count",
+        "counter",
+        "{record}",
+        "Records written with a time to live.",
+        "family",
+        _only("puts_expiring"),
+    ),
+    Instrument(
         "lyredb.scan.row.count", "counter", "{row}", "Rows that scans fetched.", "family", _only("rows_scanned")
     ),
     Instrument(
