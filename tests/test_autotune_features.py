@@ -118,6 +118,28 @@ def test_a_series_in_batches(db: Any, numbers: random.Random) -> None:
     assert (seen["batch_share"], seen["batch_records"]) == (1, math.log2(101))
 
 
+def test_series_beside_each_other(db: Any, numbers: random.Random) -> None:
+    """Each grows behind its own last record, though others stand behind that."""
+
+    def append(moments: range) -> None:
+        for moment in moments:
+            for host in range(20):
+                db.put(b"host%02d %b" % (host, struct.pack(">Q", moment)), numbers.randbytes(24))
+
+    def scatter() -> None:
+        for number in numbers.sample(range(RECORDS * 10), k=RECORDS):
+            db.put(key(number), b"")
+            db.put(numbers.randbytes(12), b"")
+
+    sensed = Sensed(db)
+    sensed.window(lambda: append(range(1_000)))
+    assert sensed.window(lambda: append(range(1_000, 2_000)))["append_share"] > 0.9
+    sensed.window(scatter)
+    scattered = sensed.window(scatter)
+    assert scattered["append_share"] < 0.06
+    assert scattered["overwrite_share"] < 0.2
+
+
 def test_a_cache(db: Any, numbers: random.Random) -> None:
     def work() -> None:
         for number in zipf(numbers, OPERATIONS):
