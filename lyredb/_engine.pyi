@@ -224,10 +224,10 @@ class Engine:
     def check(self, progress: Callable[[int, int], object] | None) -> _CheckReport: ...
     def stats(self) -> tuple[_Told, dict[str, _Told]]: ...
     def sense(self, go_on: bool = True) -> dict[str, dict[str, float]]:
-        """By family, all counters since the opening, and what a sketch of the accesses says of the time since the last call.
+        """By family: counters since the opening, and what a sketch says of the accesses since the last call.
 
-        The sketch is made from a call with `go_on` to one without. Its figures are those from "sampled" on: of a sample of
-        the point accesses (`lyredb.autotune.features` says what they mean). A thread keeps 4,096 accesses between two calls.
+        The sketch is made from a call with `go_on` to one without. Its figures are those from "sampled" on, of a sample
+        of the point accesses; `lyredb.autotune.features` says what they mean. Between two calls a thread keeps 4,096.
         """
     def take_events(self) -> list[tuple[str, str | None, int, int, dict[str, int]]]:
         """What happened since the last call: (kind, family, Unix time of its beginning in ns, how long in ns, numbers).

@@ -61,7 +61,7 @@ FEATURES: tuple[Feature, ...] = (
     _log("batch_records", "records", "records a batch, on the average"),
     _log("read_bytes", "bytes", "bytes of what is read or scanned, by record"),
     _log("written_bytes", "bytes", "bytes of key and value of what is written, by record"),
-    _share("append_share", "writes behind all that the family holds, of all writes looked at"),
+    _share("append_share", "new keys behind all others, or all that begin alike, of all writes looked at"),
     _share("overwrite_share", "writes of keys that are there already, of all writes looked at"),
     _share("expiring_share", "records written with a time to live, of all records written"),
     _share("top_16_share", "point accesses to the 16 most popular keys: skew"),

@@ -231,7 +231,10 @@ impl Engine {
         Ok((told, families))
     }
 
-    /// By family, figures by name.
+    /// By family: counters since the opening, and what a sketch says of the accesses since the last call.
+    ///
+    /// The sketch is made from a call with `go_on` to one without. Its figures are those from "sampled" on, of a sample
+    /// of the point accesses; `lyredb.autotune.features` says what they mean. Between two calls a thread keeps 4,096.
     #[pyo3(signature = (go_on=true))]
     fn sense<'py>(&self, py: Python<'py>, go_on: bool) -> PyResult<Bound<'py, PyDict>> {
         let families = PyDict::new(py);
@@ -241,7 +244,10 @@ impl Engine {
         Ok(families)
     }
 
-    /// Rows of (kind, family, beginning and length in nanoseconds, detail).
+    /// What happened since the last call: (kind, family, Unix time of its beginning in ns, how long in ns, numbers).
+    ///
+    /// Kinds: "checkpoint", always; "transaction", "get", "multi_get", "put", "delete", "batch" and "scan_fetch", if
+    /// they took long; "lost", first of all, when more happened than the 1,024 newest, which are kept.
     fn take_events<'py>(&self, py: Python<'py>) -> PyResult<Vec<EventRow<'py>>> {
         let row = |event: engine::Event| {
             let detail = event.detail.into_py_dict(py)?;
@@ -250,6 +256,7 @@ impl Engine {
         self.run(py, engine::Database::take_events)?.into_iter().map(row).collect()
     }
 
+    /// From how long on operations and transactions are events; 0.1 s unless it is set.
     fn set_slow(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
         let slow = convert::seconds(Some(seconds), "seconds")?.unwrap_or_default();
         self.database()?.set_slow(slow).or_raise()

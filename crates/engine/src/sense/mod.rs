@@ -50,7 +50,7 @@ struct Sample {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Writes {
     pub all: u64,
-    /// Behind all that the tree held.
+    /// New, and behind all that the tree held, or all that begins as it does.
     pub appended: u64,
     /// Of keys that were there.
     pub overwrote: u64,

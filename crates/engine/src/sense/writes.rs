@@ -36,10 +36,7 @@ impl FamilyCore {
 
     fn writes(&self, key: &[u8], place: &Place<'_>, weight: u64) -> Writes {
         let counted = |is_so: bool| if is_so { weight } else { 0 };
-        Writes {
-            all: weight,
-            appended: counted(self.tree.is_behind(place, key)),
-            overwrote: counted(self.tree.holds(place, key)),
-        }
+        let is_there = self.tree.holds(place, key);
+        Writes { all: weight, appended: counted(!is_there && place.is_append(key)), overwrote: counted(is_there) }
     }
 }
