@@ -223,6 +223,20 @@ class Engine:
     def backup(self, destination: str | os.PathLike[str], progress: Callable[[int, int], object] | None) -> None: ...
     def check(self, progress: Callable[[int, int], object] | None) -> _CheckReport: ...
     def stats(self) -> tuple[_Told, dict[str, _Told]]: ...
+    def sense(self, go_on: bool = True) -> dict[str, dict[str, float]]:
+        """By family: counters since the opening, and what a sketch says of the accesses since the last call.
+
+        The sketch is made from a call with `go_on` to one without. Its figures are those from "sampled" on, of a sample
+        of the point accesses; `lyredb.autotune.features` says what they mean. Between two calls a thread keeps 4,096.
+        """
+    def take_events(self) -> list[tuple[str, str | None, int, int, dict[str, int]]]:
+        """What happened since the last call: (kind, family, Unix time of its beginning in ns, how long in ns, numbers).
+
+        Kinds: "checkpoint", always; "transaction", "get", "multi_get", "put", "delete", "batch" and "scan_fetch", if
+        they took long; "lost", first of all, when more happened than the 1,024 newest, which are kept.
+        """
+    def set_slow(self, seconds: _Seconds) -> None:
+        """From how long on operations and transactions are events; 0.1 s unless it is set."""
     def close(self) -> None: ...
     def __reduce__(self) -> NoReturn: ...
 

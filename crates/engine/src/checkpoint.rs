@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::catalogue::{Catalogue, Root};
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::events::EventKind;
 use crate::family::FamilyCore;
 use crate::histogram::Histogram;
 use crate::leaf_pages::WrittenLeaf;
@@ -103,6 +104,7 @@ impl Core {
             return Err(Error::Closed);
         }
         let started = std::time::Instant::now();
+        let before = self.pages.counters();
         let (segment, active, catalogue, families) = {
             // So that what the catalogue says is of this version, and all changes of it after that are in the new segment.
             let _catalogue = self.catalogue.lock();
@@ -146,7 +148,14 @@ impl Core {
         state.doomed = orphans;
         state.version = version;
         self.checkpointed.segment.store(segment, Ordering::Relaxed);
-        self.checkpointed.times.record(started.elapsed().as_nanos() as u64);
+        let (lasted, after) = (started.elapsed(), self.pages.counters());
+        self.checkpointed.times.record(lasted.as_nanos() as u64);
+        let detail = [
+            ("version", version),
+            ("pages_written", after.pages_written - before.pages_written),
+            ("bytes_written", after.bytes_written - before.bytes_written),
+        ];
+        self.events.note(EventKind::Checkpoint, None, lasted, &detail);
         self.log.remove_before(segment)?;
         point(Point::CheckpointDone);
         guard.flush();

@@ -9,13 +9,14 @@ use crate::batch::{Batch, EntryKind, Operation};
 use crate::core::Core;
 use crate::counters::{Count, Measure};
 use crate::error::{Error, Result};
+use crate::events::EventKind;
 use crate::family::FamilyCore;
 use crate::log::Ticket;
 use crate::mvcc::InFlight;
 use crate::pause::{Point, point};
 use crate::range::Range;
-use crate::sync::MutexGuard;
 use crate::sync::epoch::{self, Guard};
+use crate::sync::{Instant, MutexGuard};
 use crate::tree::{BLOB, Blob, Columns, Cursor, Limit, Record, Rows, Tree, Writer, head};
 
 /// What a transaction needs to be unchanged since its snapshot.
@@ -89,15 +90,22 @@ impl Core {
     ) -> Result<Outcome> {
         let row = family.counters.row();
         let started = row.start(measure, 1);
-        let outcome = self.change(family, key, value, expiry, operation, wait)?;
+        let waits = wait.then(Instant::now);
+        let is_sensed = started.is_some() && row.is_sensing();
+        let outcome = self.change(family, key, value, expiry, operation, wait, is_sensed)?;
         match outcome {
             Outcome::WouldWait => row.put_off(measure, started, 1),
             _ => row.finish(measure, started, 1),
+        }
+        if let Some(began) = waits {
+            let kind = if value.is_some() { EventKind::Put } else { EventKind::Delete };
+            family.ended(kind, began.elapsed(), &[("bytes", (key.len() + value.map_or(0, <[u8]>::len)) as u64)]);
         }
         Ok(outcome)
     }
 
     /// The whole way of a commit of one key, which is most of them: nothing is gathered, and the tree is gone down once.
+    #[allow(clippy::too_many_arguments)]
     fn change(
         &self,
         family: &Arc<FamilyCore>,
@@ -106,6 +114,7 @@ impl Core {
         expiry: u64,
         operation: &Operation<'_>,
         wait: bool,
+        is_sensed: bool,
     ) -> Result<Outcome> {
         self.writable()?;
         if !wait && self.durability == Durability::Sync || !self.relieve_memory(wait, 1)? {
@@ -131,12 +140,18 @@ impl Core {
         let Some(ticket) = self.log_append(&[&head, last], wait)? else { return Ok(Outcome::WouldWait) };
         let in_flight = self.versions.in_flight(ticket.version);
         point(Point::CommitLogged);
+        if is_sensed {
+            family.sense_write(key, value.is_some(), &place, &guard);
+        }
         let version = ticket.version;
         match value {
             Some(value) => {
                 let carried = carry(tree, value);
                 tree.apply_at(&mut writer, place, &[carried.record(key, value, version, expiry)], &guard);
                 family.counters.add(Count::Puts, 1);
+                if expiry != 0 {
+                    family.counters.add(Count::PutsExpiring, 1);
+                }
                 family.counters.add(Count::BytesWritten, (key.len() + value.len()) as u64);
             }
             None => {
@@ -178,6 +193,7 @@ impl Core {
         if batch.is_empty() && check.is_none() {
             return self.open_check().map(|()| 0);
         }
+        let began = Instant::now();
         let start = |family: &Arc<FamilyCore>| family.counters.row().start(Measure::Batch, 1);
         let started: SmallVec<[_; 2]> = batch.families.iter().map(start).collect();
         self.relieve_memory(true, batch.entries.len())?;
@@ -215,6 +231,12 @@ impl Core {
         let ticket = self.log.append(&[&batch.payload])?;
         let in_flight = self.versions.in_flight(ticket.version);
         point(Point::CommitLogged);
+        for (family, started) in batch.families.iter().zip(&started) {
+            if started.is_some() && family.counters.row().is_sensing() {
+                let plan = families.iter().position(|other| other.id == family.id).map(|index| &plans[index]);
+                family.sense_batch(plan.map_or(&[], Vec::as_slice), &guard);
+            }
+        }
         for ((family, plan), writer) in families.iter().zip(&mut plans).zip(&mut writers) {
             apply_plan(family, writer, plan, ticket.version, &guard);
             if batch.families.iter().any(|written| written.id == family.id) {
@@ -227,6 +249,9 @@ impl Core {
         for (family, started) in batch.families.iter().zip(started) {
             family.counters.row().finish(Measure::Batch, started, 1);
         }
+        let family = if let [family] = &batch.families[..] { Some(&family.name) } else { None };
+        let detail = [("records", batch.entries.len() as u64), ("bytes", batch.payload.len() as u64)];
+        self.events.ended(EventKind::Batch, family, began.elapsed(), &detail);
         Ok(expanded.removed)
     }
 
@@ -382,4 +407,8 @@ fn count_plan(family: &FamilyCore, plan: &[Record<'_>]) {
     row.add(Count::Batches, 1);
     row.add(Count::BatchRecords, plan.len() as u64);
     row.add(Count::BytesWritten, bytes as u64);
+    let expiring = plan.iter().filter(|record| record.expiry != 0).count();
+    if expiring > 0 {
+        row.add(Count::PutsExpiring, expiring as u64);
+    }
 }

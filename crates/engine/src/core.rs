@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::counters::FamilyCounters;
 use crate::disk::{Disk, LockGuard};
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::family::FamilyCore;
 use crate::host::Host;
 use crate::io_pool::IoPool;
@@ -36,6 +37,7 @@ pub struct Core {
     pub read_only: bool,
     pub clock: Clock,
     pub host: Arc<dyn Host>,
+    pub events: Arc<Events>,
     pub versions: Arc<Versions>,
     pub memory: Arc<Memory>,
     pub residents: Arc<Residents>,
@@ -86,6 +88,7 @@ impl Core {
             memory: &self.memory,
             residents: &self.residents,
             io: &self.io,
+            events: &self.events,
             clock: &self.clock,
             path: &self.path,
             settings: &self.settings,
@@ -183,6 +186,7 @@ pub struct FamilyMaker<'a> {
     pub memory: &'a Arc<Memory>,
     pub residents: &'a Arc<Residents>,
     pub io: &'a Arc<IoPool>,
+    pub events: &'a Arc<Events>,
     pub clock: &'a Clock,
     pub path: &'a PathBuf,
     pub settings: &'a Arc<Settings>,
@@ -206,6 +210,7 @@ impl FamilyMaker<'_> {
             counters: Arc::clone(&counters),
             residents: Arc::clone(self.residents),
             io: Arc::clone(self.io),
+            events: Arc::clone(self.events),
             family: entry.id,
             path: self.path.clone(),
         };

@@ -12,7 +12,8 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::histogram::{Histogram, Reading};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sense::{Gathering, Sketch, Summary};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 macro_rules! named {
     ($what:ident: $($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
@@ -55,6 +56,8 @@ named! { Count:
     /// Changed leaves that were written before a checkpoint came by, to make room in memory.
     EarlyWrites => "early_writes",
     Conflicts => "conflicts",
+    /// Puts, in batches or not, with a time to live.
+    PutsExpiring => "puts_expiring",
 }
 
 /// How often a family's tree was asked for something.
@@ -83,10 +86,23 @@ named! { Measure:
     ScanLength => "scan_length",
 }
 
+impl Measure {
+    /// One operation in so many is timed on the average, of the kinds that `Row::start` is for.
+    pub fn interval(self) -> u32 {
+        INTERVALS[self as usize]
+    }
+}
+
 const COUNTS: usize = Count::ALL.len();
 const MEASURES: usize = Measure::ALL.len();
 /// One operation in so many is timed on the average, of the kinds that `Row::start` is for.
 const INTERVALS: [u32; 5] = [256, 64, 64, 16, 16];
+/// Gets in a row that go into the sketch.
+const BURST: u32 = 16;
+/// One burst follows so many timed gets at most; fewer where there are few.
+const RAREST: u32 = 16;
+/// Samples of a thread between two looks, about.
+const ENOUGH: u32 = 700;
 /// Threads with cells of their own; those beyond share the last row.
 const ROWS: usize = 32;
 
@@ -136,6 +152,27 @@ struct Cells {
     random: AtomicU32,
     counts: [AtomicU64; COUNTS],
     histograms: [OnceLock<Box<Histogram>>; MEASURES],
+    /// Whether somebody looks at the sketch, and it has room.
+    is_sensing: AtomicBool,
+    /// Gets until the end of a burst.
+    burst: AtomicU32,
+    /// Timed gets by burst.
+    spacing: AtomicU32,
+    sketch: OnceLock<Box<Mutex<Sketch>>>,
+}
+
+/// What is due as an operation begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Started {
+    Timed(Instant),
+    /// It goes into the sketch.
+    Sensed,
+}
+
+impl Started {
+    pub fn is_sensed(self) -> bool {
+        matches!(self, Started::Sensed)
+    }
 }
 
 impl Cells {
@@ -145,6 +182,10 @@ impl Cells {
             random: AtomicU32::new(0x9e37_79b9_u32.wrapping_mul(row as u32 + 1)),
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
             histograms: std::array::from_fn(|_| OnceLock::new()),
+            is_sensing: AtomicBool::new(false),
+            burst: AtomicU32::new(0),
+            spacing: AtomicU32::new(RAREST / 4),
+            sketch: OnceLock::new(),
         };
         for (until_due, interval) in cells.until_due.iter().zip(INTERVALS) {
             until_due.store(cells.draw(interval), Ordering::Relaxed);
@@ -154,9 +195,13 @@ impl Cells {
 
     /// Between half the interval and one and a half: what a program does in regular turns is met at every turn.
     fn draw(&self, interval: u32) -> u32 {
+        interval / 2 + self.random_below(interval)
+    }
+
+    fn random_below(&self, limit: u32) -> u32 {
         let random = self.random.load(Ordering::Relaxed).wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
         self.random.store(random, Ordering::Relaxed);
-        interval / 2 + (random >> 16) % interval
+        (random >> 16) % limit
     }
 }
 
@@ -172,9 +217,9 @@ impl Row<'_> {
         }
     }
 
-    /// As so many operations begin together: the time, if they are to be timed.
+    /// As so many operations begin together: what is due with them.
     #[inline(always)]
-    pub fn start(self, measure: Measure, operations: u32) -> Option<Instant> {
+    pub fn start(self, measure: Measure, operations: u32) -> Option<Started> {
         // Threads that share a row may overwrite each other's; the interval is not exact then.
         let until_due = &self.cells.until_due[measure as usize];
         match until_due.load(Ordering::Relaxed).checked_sub(operations) {
@@ -182,22 +227,31 @@ impl Row<'_> {
                 until_due.store(left, Ordering::Relaxed);
                 None
             }
-            None => Some(self.start_due(measure)),
+            None => Some(self.start_due(measure, operations)),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn start_due(self, measure: Measure) -> Instant {
-        let next = self.cells.draw(INTERVALS[measure as usize]);
-        self.cells.until_due[measure as usize].store(next, Ordering::Relaxed);
-        Instant::now()
+    fn start_due(self, measure: Measure, operations: u32) -> Started {
+        let cells = self.cells;
+        let burst = if measure == Measure::Get { cells.burst.load(Ordering::Relaxed) } else { 0 };
+        let left = burst.saturating_sub(operations);
+        if left == 0 {
+            let next = cells.draw(INTERVALS[measure as usize]);
+            cells.until_due[measure as usize].store(next, Ordering::Relaxed);
+        }
+        if burst == 0 {
+            return Started::Timed(Instant::now());
+        }
+        cells.burst.store(left, Ordering::Relaxed);
+        Started::Sensed
     }
 
     /// The end of what `start` timed, if it did: each operation took its share.
     #[inline(always)]
-    pub fn finish(self, measure: Measure, started: Option<Instant>, operations: u32) {
-        if let Some(started) = started {
+    pub fn finish(self, measure: Measure, started: Option<Started>, operations: u32) {
+        if let Some(Started::Timed(started)) = started {
             self.finish_timed(measure, started, operations);
         }
     }
@@ -206,12 +260,57 @@ impl Row<'_> {
     #[inline(never)]
     fn finish_timed(self, measure: Measure, started: Instant, operations: u32) {
         self.record(measure, started.elapsed().as_nanos() as u64 / u64::from(operations.max(1)));
+        if measure == Measure::Get && self.is_sensing() {
+            self.begin_burst();
+        }
+    }
+
+    /// Some timed gets are followed by a burst: each get in it is due.
+    fn begin_burst(self) {
+        let cells = self.cells;
+        if cells.random_below(cells.spacing.load(Ordering::Relaxed)) == 0 {
+            cells.burst.store(BURST, Ordering::Relaxed);
+            cells.until_due[Measure::Get as usize].store(0, Ordering::Relaxed);
+            self.sense(Sketch::begin_burst);
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_sensing(self) -> bool {
+        self.cells.is_sensing.load(Ordering::Relaxed)
+    }
+
+    /// As often as gets go into the sketch, about; of other operations that are timed one in `interval`.
+    pub fn is_drawn(self, interval: u32) -> bool {
+        let rarer = (self.cells.spacing.load(Ordering::Relaxed) * BURST).div_ceil(interval);
+        self.cells.random_below(rarer.max(1)) == 0
+    }
+
+    /// Lets the thread add to its sketch, unless somebody looks at it just now.
+    #[cold]
+    pub fn sense(self, add: impl FnOnce(&mut Sketch)) {
+        let sketch = self.cells.sketch.get_or_init(Box::default);
+        let Some(mut sketch) = sketch.try_lock() else { return };
+        add(&mut sketch);
+        if sketch.is_full() {
+            self.cells.is_sensing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Point operations that the thread has done.
+    pub fn done(self) -> u64 {
+        let counts = [Count::GetsFound, Count::GetsAbsent, Count::Puts, Count::Deletes, Count::BatchRecords];
+        counts.into_iter().map(|count| self.cells.counts[count as usize].load(Ordering::Relaxed)).sum()
     }
 
     /// So many of the operations that were started could not be done without waiting, and will be started again; one of
     /// them is due at once if these were timed. They count once that way, and are timed as often as others.
     #[cold]
-    pub fn put_off(self, measure: Measure, started: Option<Instant>, operations: u32) {
+    pub fn put_off(self, measure: Measure, started: Option<Started>, operations: u32) {
+        if started.is_some_and(Started::is_sensed) {
+            let left = self.cells.burst.load(Ordering::Relaxed);
+            self.cells.burst.store(left.saturating_add(operations), Ordering::Relaxed);
+        }
         let until_due = &self.cells.until_due[measure as usize];
         let left = if started.is_some() { 0 } else { until_due.load(Ordering::Relaxed).saturating_add(operations) };
         until_due.store(left, Ordering::Relaxed);
@@ -256,6 +355,21 @@ impl FamilyCounters {
 
     pub fn sum(&self, count: Count) -> u64 {
         self.rows.iter().map(|row| row.counts[count as usize].load(Ordering::Relaxed)).sum()
+    }
+
+    /// What the sketches of all threads say since the last call; from now on they are made, if it is to `go_on`.
+    pub fn sense(&self, go_on: bool) -> Summary {
+        let mut gathering = Gathering::default();
+        for cells in &self.rows {
+            let taken = cells.sketch.get().map_or(0, |sketch| gathering.take(&mut sketch.lock()));
+            let spacing = cells.spacing.load(Ordering::Relaxed);
+            if taken > 0 {
+                let next = (spacing * taken as u32 / ENOUGH).clamp(1, RAREST);
+                cells.spacing.store(next, Ordering::Relaxed);
+            }
+            cells.is_sensing.store(go_on, Ordering::Relaxed);
+        }
+        gathering.summary()
     }
 
     pub fn read(&self, measure: Measure) -> Reading {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::core::Core;
 use crate::counters::{Count, Measure};
 use crate::error::Result;
+use crate::events::EventKind;
 use crate::family::{Family, FamilyCore};
 use crate::pause::{Point, point};
 use crate::range::Range;
@@ -50,6 +51,10 @@ impl Cursor {
         let tree = tree::Cursor::new(Arc::clone(&family.core.tree), snapshot.version(), range.clone(), reverse);
         let row = family.core.counters.row();
         row.add(Count::Scans, 1);
+        let started = row.start(Measure::Scan, 1);
+        if started.is_some() && row.is_sensing() {
+            row.sense(|sketch| sketch.scan_begins(range.lowest()));
+        }
         Cursor {
             snapshot,
             database: Arc::clone(&family.database.0),
@@ -63,7 +68,7 @@ impl Cursor {
             next: 0,
             end: Fetched::More,
             rows_fetched: 0,
-            nanoseconds: row.start(Measure::Scan, 1).map(|_| 0),
+            nanoseconds: started.map(|_| 0),
         }
     }
 
@@ -84,8 +89,10 @@ impl Cursor {
     ) -> Result<Fetched> {
         self.family.usable()?;
         point(Point::ReadStarted);
-        let started = self.nanoseconds.map(|_| Instant::now());
+        // What may not wait is quick, or is asked for again.
+        let started = (may_block || self.nanoseconds.is_some()).then(Instant::now);
         let (rows_before, bytes_before) = (rows.len(), rows.bytes());
+        let (keys_before, values_before) = (rows.key_ends.len(), rows.values.len());
         let limit = Limit { rows: limit, bytes: limit_bytes, may_block };
         let fetched = if self.overlay.is_empty() {
             self.tree.fetch(columns, limit, rows)?
@@ -96,10 +103,19 @@ impl Cursor {
         self.family.usable()?;
         self.database.relieve_memory_of_reads();
         self.snapshot.held()?;
-        self.rows_fetched += (rows.len() - rows_before) as u64;
-        self.family.counters.add(Count::BytesRead, (rows.bytes() - bytes_before) as u64);
-        if let (Some(nanoseconds), Some(started)) = (&mut self.nanoseconds, started) {
-            *nanoseconds += started.elapsed().as_nanos() as u64;
+        let row = self.family.counters.row();
+        if row.is_sensing() {
+            let keys = (keys_before..rows.key_ends.len()).map(|row| rows.key(row));
+            row.sense(|sketch| sketch.scanned(keys, &rows.values[values_before..]));
+        }
+        let (rows, bytes) = ((rows.len() - rows_before) as u64, (rows.bytes() - bytes_before) as u64);
+        self.rows_fetched += rows;
+        row.add(Count::BytesRead, bytes);
+        if let Some(lasted) = started.map(|started| started.elapsed()) {
+            if let Some(nanoseconds) = &mut self.nanoseconds {
+                *nanoseconds += lasted.as_nanos() as u64;
+            }
+            self.family.ended(EventKind::ScanFetch, lasted, &[("rows", rows), ("bytes", bytes)]);
         }
         Ok(fetched)
     }

@@ -10,11 +10,13 @@ use crate::core::{Core, Shared};
 use crate::counters::Count;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
+use crate::events::Event;
 use crate::family::{Family, FamilyCore};
 use crate::host::{Host, Silent};
 use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::report::{CheckReport, Stats};
+use crate::sense::Sensed;
 use crate::snapshot::{Progress, Snapshot};
 use crate::sync::{MutexGuard, Ordering};
 use crate::transaction::Transaction;
@@ -343,6 +345,26 @@ impl Database {
 
     pub fn stats(&self) -> Result<Stats> {
         self.core.stats()
+    }
+
+    /// What happened since the last call that is worth telling one by one: checkpoints, and operations and transactions that
+    /// took 100 ms or longer, or what was said to be slow. The newest 1,024 are kept.
+    pub fn take_events(&self) -> Result<Vec<Event>> {
+        self.core.open_check()?;
+        Ok(self.core.events.take())
+    }
+
+    /// By family: all counters, and what a sketch of the accesses says of the time since the last call. The sketch is made
+    /// from a call with `go_on` to one without; who looks no more leaves it full, and then it costs nothing either.
+    pub fn sense(&self, go_on: bool) -> Result<Vec<Sensed>> {
+        self.core.sense(go_on)
+    }
+
+    /// From how long on operations and transactions are events.
+    pub fn set_slow(&self, slow: Duration) -> Result<()> {
+        self.core.open_check()?;
+        self.core.events.set_slow(slow);
+        Ok(())
     }
 
     /// Waits for writers, writes all to disk and frees the memory. Later calls on any handle get `Error::Closed`.

@@ -6,14 +6,23 @@ use std::time::Duration;
 
 use crate::batch::{Batch, check_key, check_value};
 use crate::core::Shared;
-use crate::counters::{Count, FamilyCounters, Measure, Row};
+use crate::counters::{Count, FamilyCounters, Measure, Row, Started};
 use crate::error::{Error, Result};
+use crate::events::{Detail, EventKind};
+use crate::many::Answer;
 use crate::pause::{Point, point};
 use crate::pins::Pins;
 use crate::sync::checked::AtomicU32;
 use crate::sync::{Instant, Ordering, RwLock, epoch};
 use crate::tree::{AsOf, BLOB, Lookup, Record, Tree};
 use crate::tunables::Settings;
+
+/// Of keys read together so many go into the sketch, when they do, or one in so many.
+const SENSED: usize = 16;
+
+fn sensed_every(keys: usize) -> usize {
+    keys.div_ceil(SENSED).clamp(1, SENSED)
+}
 
 const OPEN: u32 = 0;
 const DROPPED: u32 = 1;
@@ -66,6 +75,11 @@ impl FamilyCore {
         }
     }
 
+    /// Tells of what took long.
+    pub fn ended(&self, kind: EventKind, lasted: Duration, detail: &[Detail]) {
+        self.tree.around().events.ended(kind, Some(&self.name), lasted, detail);
+    }
+
     pub fn drop_for_good(&self) {
         self.state.store(DROPPED, Ordering::Release);
     }
@@ -83,12 +97,48 @@ impl FamilyCore {
     ) -> Result<Resident<R>> {
         let row = self.counters.row();
         let started = row.start(Measure::Get, 1);
-        let found = self.look_up_resident(row, key, as_of, read)?;
+        let found = match started {
+            Some(Started::Sensed) => self.look_up_sensed(row, key, as_of, read)?,
+            _ => self.look_up_resident(row, key, as_of, read)?,
+        };
         match found {
             Resident::Cold => row.put_off(Measure::Get, started, 1),
             _ => row.finish(Measure::Get, started, 1),
         }
         Ok(found)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_up_sensed<R>(
+        &self,
+        row: Row<'_>,
+        key: &[u8],
+        as_of: AsOf,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Resident<R>> {
+        let found = self.look_up_resident(row, key, as_of, |value| {
+            self.sense_read(row, key, Some(value));
+            read(value)
+        })?;
+        if let Resident::Absent = found {
+            self.sense_read(row, key, None);
+        }
+        Ok(found)
+    }
+
+    #[cold]
+    fn sense_read(&self, row: Row<'_>, key: &[u8], value: Option<&[u8]>) {
+        let position = self.tree.position(key, &epoch::pin());
+        row.sense(|sketch| sketch.read(key, value, row.done(), position));
+    }
+
+    #[cold]
+    pub fn sense_reads(&self, keys: &[&[u8]], answers: &[Answer]) {
+        let row = self.counters.row();
+        for (place, value) in answers.iter().step_by(sensed_every(answers.len())) {
+            self.sense_read(row, keys[*place], value.as_deref());
+        }
     }
 
     #[inline(always)]
@@ -157,6 +207,14 @@ impl FamilyCore {
         self.usable()?;
         point(Point::ReadStarted);
         let (mut cold, mut found, mut bytes) = (Vec::new(), 0, 0);
+        // Of many, evenly as many as of single gets.
+        let every = if started.is_some_and(Started::is_sensed) { sensed_every(keys.len()) } else { 0 };
+        let visit = &mut |index: usize, value: Option<&[u8]>| {
+            if every > 0 && index.is_multiple_of(every) {
+                self.sense_read(row, keys[index], value);
+            }
+            visit(index, value);
+        };
         self.tree.lookup_many(keys, as_of, &guard, &mut |index, lookup| match lookup {
             Lookup::Absent => visit(index, None),
             Lookup::Cold(..) | Lookup::Warm(..) => cold.push(index),
@@ -188,6 +246,13 @@ impl FamilyCore {
         let row = self.counters.row();
         let started = row.start(Measure::Get, 1);
         let from_disk = Cell::new(None);
+        let is_sensed = started.is_some_and(Started::is_sensed);
+        let read = |value: &[u8]| {
+            if is_sensed {
+                self.sense_read(row, key, Some(value));
+            }
+            read(value)
+        };
         let found = self.find(key, as_of, &from_disk, |record, guard| match record.blob() {
             None => {
                 row.add(Count::BytesRead, record.value.len() as u64);
@@ -201,10 +266,15 @@ impl FamilyCore {
                 self.tree.read_blob(blob, guard, read)
             }
         })?;
+        if is_sensed && found.is_none() {
+            self.sense_read(row, key, None);
+        }
         row.add(if found.is_some() { Count::GetsFound } else { Count::GetsAbsent }, 1);
         if let Some(since) = from_disk.get() {
             row.add(Count::GetsFromDisk, 1);
-            row.record(Measure::GetCold, since.elapsed().as_nanos() as u64);
+            let lasted = since.elapsed();
+            row.record(Measure::GetCold, lasted.as_nanos() as u64);
+            self.ended(EventKind::Get, lasted, &[("found", found.is_some().into())]);
         }
         row.finish(Measure::Get, started, 1);
         Ok(found)

@@ -17,6 +17,7 @@ mod database;
 pub mod disk;
 mod early;
 mod error;
+mod events;
 mod evict;
 mod family;
 #[cfg(feature = "fuzzing")]
@@ -45,6 +46,7 @@ mod report;
 mod salvage;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
+mod sense;
 mod snapshot;
 mod space;
 mod sync;
@@ -59,6 +61,7 @@ pub use cursor::Cursor;
 pub use curve::MissRatioCurve;
 pub use database::{DEFAULT_FAMILY, Database, Options};
 pub use error::{Error, Result};
+pub use events::{Event, EventKind};
 pub use family::{Family, Resident};
 pub use histogram::Reading;
 pub use host::{Host, OpenSnapshot, Origin, Silent, Warning};

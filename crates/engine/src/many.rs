@@ -3,10 +3,12 @@
 use std::ptr;
 use std::sync::Arc;
 
-use crate::counters::{Count, Measure};
+use crate::counters::{Count, Measure, Started};
 use crate::error::Result;
+use crate::events::EventKind;
 use crate::family::FamilyCore;
 use crate::pause::{Point, point};
+use crate::sync::Instant;
 use crate::sync::epoch::{self, Guard};
 use crate::tree::{AsOf, BLOB, Lookup, PageRef, Record};
 
@@ -30,6 +32,7 @@ impl FamilyCore {
         make_room: impl Fn(),
     ) -> Result<Vec<Answer>> {
         let row = self.counters.row();
+        let began = Instant::now();
         let started = row.start(Measure::Get, places.len() as u32);
         let mut asked: Vec<Asked> = places.iter().map(|&place| (place, keys[place].into())).collect();
         asked.sort_by(|(_, one), (_, other)| one.cmp(other));
@@ -56,7 +59,11 @@ impl FamilyCore {
             answers
         };
         make_room();
+        if started.is_some_and(Started::is_sensed) {
+            self.sense_reads(keys, &answers);
+        }
         row.finish(Measure::Get, started, places.len() as u32);
+        self.ended(EventKind::MultiGet, began.elapsed(), &[("keys", places.len() as u64)]);
         Ok(answers)
     }
 

@@ -16,6 +16,7 @@ use crate::core::{Core, FamilyMaker};
 use crate::database::{DEFAULT_FAMILY, Options};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::family::FamilyCore;
 use crate::io_pool::IoPool;
 use crate::leaf_pages::LeafBlobs;
@@ -88,6 +89,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
     let memory = Arc::new(Memory::new(settings.memory_bytes()));
     let residents = Arc::new(Residents::new(settings.replacement()));
     let io = Arc::new(IoPool::default());
+    let events = Arc::new(Events::default());
     let mut opening = Opening {
         maker: FamilyMaker {
             versions: &versions,
@@ -95,6 +97,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
             memory: &memory,
             residents: &residents,
             io: &io,
+            events: &events,
             clock: &options.clock,
             path: &path,
             settings: &settings,
@@ -134,6 +137,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Core>> {
         read_only: options.read_only,
         clock: options.clock.clone(),
         host: Arc::clone(&options.host),
+        events: Arc::clone(&events),
         versions: Arc::clone(&versions),
         memory: Arc::clone(&memory),
         residents: Arc::clone(&residents),

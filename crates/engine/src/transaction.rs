@@ -10,6 +10,7 @@ use crate::commit::Check;
 use crate::core::Shared;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
+use crate::events::EventKind;
 use crate::family::{Family, FamilyCore};
 use crate::mvcc::Deadline;
 use crate::range::Range;
@@ -42,7 +43,6 @@ struct Undo {
 }
 
 struct Timeout {
-    began: Instant,
     length: Duration,
     /// Lets the maintenance thread release the snapshot, so that a forgotten transaction does not hold what it sees.
     deadline: Option<Deadline>,
@@ -52,6 +52,7 @@ struct Timeout {
 pub struct Transaction {
     core: Arc<Shared>,
     snapshot: Option<Snapshot>,
+    began: Instant,
     serializable: bool,
     timeout: Option<Timeout>,
     written: BTreeMap<u32, FamilyWrites>,
@@ -64,18 +65,19 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) fn begin(core: &Arc<Shared>, serializable: bool, timeout: Option<Duration>) -> Transaction {
+        let began = Instant::now();
         let (snapshot, timeout) = match timeout {
             None => (Snapshot::take(core), None),
             Some(length) => {
-                let began = Instant::now();
                 let (snapshot, deadline) = Snapshot::take_for(core, began, length);
-                (snapshot, Some(Timeout { began, length, deadline }))
+                (snapshot, Some(Timeout { length, deadline }))
             }
         };
         let check = Check { snapshot: snapshot.version(), ..Check::default() };
         Transaction {
             core: Arc::clone(core),
             snapshot: Some(snapshot),
+            began,
             serializable,
             timeout,
             written: BTreeMap::new(),
@@ -97,11 +99,11 @@ impl Transaction {
 
     fn active(&mut self) -> Result<&Snapshot> {
         if let (Some(timeout), Some(snapshot)) = (&self.timeout, &self.snapshot) {
-            if timeout.began.elapsed() > timeout.length {
+            if self.began.elapsed() > timeout.length {
                 snapshot.release();
             }
             if let Err(timed_out) = snapshot.held() {
-                self.end();
+                self.end(false);
                 return Err(timed_out);
             }
         }
@@ -109,7 +111,10 @@ impl Transaction {
         self.snapshot.as_ref().ok_or(Error::TransactionEnded)
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, committed: bool) {
+        let writes = self.written.values().map(|written| written.writes.len() as u64).sum();
+        let detail = [("committed", committed.into()), ("writes", writes), ("serializable", self.serializable.into())];
+        self.core.events.ended(EventKind::Transaction, None, self.began.elapsed(), &detail);
         self.snapshot = None;
         self.timeout = None;
         self.written.clear();
@@ -288,10 +293,9 @@ impl Transaction {
             timeout.deadline = None;
         }
         self.active()?;
-        let written = std::mem::take(&mut self.written);
         let check = std::mem::take(&mut self.check);
         let mut batch = Batch::default();
-        for writes in written.values() {
+        for writes in self.written.values() {
             for (key, write) in &writes.writes {
                 match &write.value {
                     Some(value) => batch.put_entry(&writes.family, key, value, write.expiry),
@@ -300,13 +304,21 @@ impl Transaction {
             }
         }
         let done = if batch.is_empty() { Ok(()) } else { self.core.write(batch, Some(&check)).map(drop) };
-        self.end();
+        self.end(done.is_ok());
         done
     }
 
     pub fn rollback(&mut self) -> Result<()> {
         self.active()?;
-        self.end();
+        self.end(false);
         Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.is_active() {
+            self.end(false);
+        }
     }
 }

@@ -3,11 +3,13 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lyredb_engine::disk::MemoryDisk;
 use lyredb_engine::tunables::Value;
 use lyredb_engine::{
-    Batch, Columns, Database, Distribution, Durability, Fetched, Figures, Options, Range, Reading, Resident, Rows, Stat,
+    Batch, Columns, Database, Distribution, Durability, Event, EventKind, Fetched, Figures, Options, Range, Reading,
+    Resident, Rows, Stat,
 };
 
 fn open(disk: &MemoryDisk, memory_bytes: i64, durability: Durability) -> Database {
@@ -190,4 +192,60 @@ fn a_scan_cut_short_counts_what_it_fetched() {
     assert_eq!(reading(&told, "scan_length").buckets().map(|bucket| bucket.2).sum::<u64>(), 2);
     assert_eq!(reading(&told, "scan_length").sum, 108);
     assert_eq!(count(&told, "scans"), 2);
+}
+
+fn told(events: &[Event], kind: EventKind) -> Vec<&Event> {
+    events.iter().filter(|event| event.kind == kind).collect()
+}
+
+fn number(event: &Event, name: &str) -> u64 {
+    let found = event.detail.iter().find(|(known, _)| *known == name);
+    found.unwrap_or_else(|| panic!("no {name} in {event:?}")).1
+}
+
+#[test]
+fn checkpoints_and_what_took_long_are_told_once() {
+    let disk = MemoryDisk::new();
+    let database = open(&disk, 64 << 20, Durability::Group);
+    database.set_slow(Duration::MAX).expect("open");
+    let family = database.default_family();
+    family.put(b"a", &[1; 10], None).expect("a put");
+    database.checkpoint().expect("room");
+    let events = database.take_events().expect("open");
+    let [checkpoint] = told(&events, EventKind::Checkpoint)[..] else { panic!("one checkpoint: {events:?}") };
+    assert!(number(checkpoint, "pages_written") >= 1 && number(checkpoint, "bytes_written") > 0);
+    assert_eq!(events.len(), 1, "nothing else takes that long");
+
+    database.set_slow(Duration::ZERO).expect("open");
+    family.put(b"b", &[1; 10], None).expect("a put");
+    assert!(family.delete(b"b").expect("a delete"));
+    let mut batch = Batch::default();
+    (0..3).for_each(|more| batch.put(&family, &key(more), &[2; 10], None).expect("room"));
+    database.write(batch).expect("a batch");
+    scan(&database, 2);
+    let mut transaction = database.begin(false, None).expect("open");
+    transaction.put(&family, b"c", b"", None).expect("room");
+    transaction.commit().expect("nobody else writes");
+    drop(database.begin(true, None).expect("open"));
+    let events = database.take_events().expect("open");
+    for kind in [EventKind::Put, EventKind::Delete, EventKind::ScanFetch] {
+        let [event] = told(&events, kind)[..] else { panic!("one of {kind:?}: {events:?}") };
+        assert_eq!(event.family.as_deref(), Some("default"));
+    }
+    let batches = told(&events, EventKind::Batch);
+    assert_eq!(batches.iter().map(|batch| number(batch, "records")).collect::<Vec<_>>(), [3, 1]);
+    let transactions = told(&events, EventKind::Transaction);
+    let ends = transactions.iter().map(|event| ["committed", "writes", "serializable"].map(|name| number(event, name)));
+    assert_eq!(ends.collect::<Vec<_>>(), [[1, 1, 0], [0, 0, 1]]);
+    assert!(database.take_events().expect("open").is_empty());
+    drop((family, transaction));
+    database.close().expect("room");
+
+    let database = open(&disk, 64 << 20, Durability::Group);
+    database.set_slow(Duration::ZERO).expect("open");
+    let family = database.default_family();
+    assert_eq!(family.get(b"a", <[u8]>::len).expect("a get"), Some(10));
+    assert_eq!(family.get(b"a", <[u8]>::len).expect("a get"), Some(10));
+    let events = database.take_events().expect("open");
+    assert_eq!(told(&events, EventKind::Get).len(), 1, "only what waited for the disk: {events:?}");
 }

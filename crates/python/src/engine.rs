@@ -13,12 +13,13 @@ use lyredb_engine::tunables::{Change, Kind, REGISTRY, Scope};
 use lyredb_engine::{Distribution, Durability, Figures, Stat};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{IntoPyDict, PyDict, PyList, PyTuple};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Sizes in bytes, rising, with the miss ratio at each.
 type Curve = Vec<(u64, f64)>;
+type EventRow<'py> = (&'static str, Option<String>, u64, u64, Bound<'py, PyDict>);
 type AccessCurves = (String, Curve, Curve, u64, u64);
 
 #[pyclass(frozen, module = "lyredb._engine")]
@@ -228,6 +229,37 @@ impl Engine {
             told.0.set_item(thread, host::thread_name(py, ident.extract()?)?)?;
         }
         Ok((told, families))
+    }
+
+    /// By family: counters since the opening, and what a sketch says of the accesses since the last call.
+    ///
+    /// The sketch is made from a call with `go_on` to one without. Its figures are those from "sampled" on, of a sample
+    /// of the point accesses; `lyredb.autotune.features` says what they mean. Between two calls a thread keeps 4,096.
+    #[pyo3(signature = (go_on=true))]
+    fn sense<'py>(&self, py: Python<'py>, go_on: bool) -> PyResult<Bound<'py, PyDict>> {
+        let families = PyDict::new(py);
+        for (name, figures) in self.run(py, |database| database.sense(go_on))? {
+            families.set_item(name, figures.into_py_dict(py)?)?;
+        }
+        Ok(families)
+    }
+
+    /// What happened since the last call: (kind, family, Unix time of its beginning in ns, how long in ns, numbers).
+    ///
+    /// Kinds: "checkpoint", always; "transaction", "get", "multi_get", "put", "delete", "batch" and "scan_fetch", if
+    /// they took long; "lost", first of all, when more happened than the 1,024 newest, which are kept.
+    fn take_events<'py>(&self, py: Python<'py>) -> PyResult<Vec<EventRow<'py>>> {
+        let row = |event: engine::Event| {
+            let detail = event.detail.into_py_dict(py)?;
+            Ok((event.kind.name(), event.family, event.began, event.lasted.as_nanos() as u64, detail))
+        };
+        self.run(py, engine::Database::take_events)?.into_iter().map(row).collect()
+    }
+
+    /// From how long on operations and transactions are events; 0.1 s unless it is set.
+    fn set_slow(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
+        let slow = convert::seconds(Some(seconds), "seconds")?.unwrap_or_default();
+        self.database()?.set_slow(slow).or_raise()
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

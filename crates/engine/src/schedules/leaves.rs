@@ -43,6 +43,7 @@ impl World {
             counters: Arc::new(FamilyCounters::default()),
             residents: Arc::new(Residents::new(Policy::default())),
             io: Arc::default(),
+            events: Arc::default(),
             family: 0,
             path: PathBuf::new(),
         });

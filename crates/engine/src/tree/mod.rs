@@ -21,6 +21,7 @@ mod orderings;
 mod page;
 mod passage;
 mod payload;
+mod place;
 mod read;
 mod record;
 mod remains;
@@ -47,6 +48,7 @@ pub use load::{encode_leaf, parse_leaf};
 pub use observer::{Observed, Observer};
 pub use page::{DIRTY, EARLY, EXPIRING, Found, MAX_LEVEL, MAX_RECORDS, PageRef, RETIRED};
 pub use passage::{Passage, Place as PlaceOf};
+pub use place::Place;
 pub use read::{AsOf, Lookup};
 pub use record::{BLOB, Record};
 pub use residents::{QUEUED, Residents};
@@ -59,6 +61,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::counters::FamilyCounters;
+use crate::events::Events;
 use crate::io_pool::IoPool;
 use crate::memory::{Memory, Part};
 use crate::mvcc::Versions;
@@ -78,6 +81,7 @@ pub struct Surroundings {
     pub counters: Arc<FamilyCounters>,
     pub residents: Arc<Residents>,
     pub io: Arc<IoPool>,
+    pub events: Arc<Events>,
     /// The family's number.
     pub family: u32,
     /// The database's folder, for messages.

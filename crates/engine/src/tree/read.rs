@@ -6,6 +6,7 @@ use super::keys::prefetch;
 use super::leaf::Leaf;
 use super::page::{Away, Found, PageRef};
 use super::record::{BLOB, Record};
+use crate::sense::Position;
 use crate::sync::epoch::Guard;
 
 /// Which version of a record a reader wants.
@@ -63,6 +64,25 @@ impl Tree {
                 }
             }
         }
+    }
+
+    /// Where a key stands among all that the tree holds, as far as its inner pages tell.
+    pub fn position(&self, key: &[u8], guard: &Guard) -> Position {
+        let mut page = self.root(guard);
+        let (mut low, mut width, mut leaves) = (0.0, 1.0, 1_u32);
+        for _ in 0..page.level() {
+            let inner = page.inner(guard);
+            let index = inner.find(key);
+            width /= inner.count() as f32;
+            low += width * index as f32;
+            leaves = leaves.saturating_mul(inner.count() as u32);
+            page = inner.child(index);
+            if page.level() == 0 && inner.count() > 1 {
+                // The first leaf is the beginning, the last the end.
+                low += width * index as f32 / (inner.count() - 1) as f32;
+            }
+        }
+        Position { part: (low * 65_536.0) as u16, leaves }
     }
 
     /// `lookup` for many keys: the steps of several are interleaved, so that they wait for memory together.

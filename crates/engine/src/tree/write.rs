@@ -14,12 +14,12 @@ use super::Tree;
 use super::away::retire;
 use super::blob;
 use super::gather::{Gathered, Horizon, gather, prune};
-use super::inner::{Child, Inner, Separator, build as build_inner};
+use super::inner::{Child, Separator, build as build_inner};
 use super::keys::{prefetch, separator};
 use super::leaf::{Leaf, OVERHEAD, build as build_leaf, cost, size as image_size};
 use super::page::{DIRTY, EARLY, Found, PageRef, RETIRED};
 use super::passage::Passage;
-use super::read::AsOf;
+use super::place::{Path, Place, Step};
 use super::record::{BLOB, Record};
 use crate::error::Result;
 use crate::memory::Part;
@@ -53,55 +53,7 @@ pub struct Writer {
     pub merges: u64,
 }
 
-/// From the root down: a page, its image, and the child taken.
-struct Step<'g> {
-    page: &'g PageRef,
-    inner: Inner<'g>,
-    index: usize,
-}
-
-struct Path<'g> {
-    steps: SmallVec<[Step<'g>; 6]>,
-    page: &'g PageRef,
-}
-
-/// Where the changes of one leaf go.
-pub struct Place<'g> {
-    path: Path<'g>,
-    leaf: Leaf<'g>,
-}
-
-impl Path<'_> {
-    fn is_rightmost(&self) -> bool {
-        self.steps.iter().all(|step| step.index + 1 == step.inner.count())
-    }
-
-    /// Whether `key`, which is not below this leaf, belongs to it.
-    fn covers(&self, key: &[u8]) -> bool {
-        let bound = self.steps.iter().rev().find(|step| step.index + 1 < step.inner.count());
-        bound.is_none_or(|step| step.inner.is_below(step.index, key))
-    }
-
-    /// The lowest key that the leaf may hold.
-    fn low(&self) -> Separator {
-        let bound = self.steps.iter().rev().find(|step| step.index > 0);
-        bound.map_or_else(Separator::new, |step| step.inner.separator(step.index - 1))
-    }
-}
-
 impl Tree {
-    fn path<'g>(&self, key: &[u8], guard: &'g Guard) -> Path<'g> {
-        let mut page = self.root(guard);
-        let mut steps = SmallVec::new();
-        for _ in 0..page.level() {
-            let inner = page.inner(guard);
-            let index = inner.find(key);
-            steps.push(Step { page, inner, index });
-            page = inner.child(index);
-        }
-        Path { steps, page }
-    }
-
     /// Brings the leaf of `key` into memory, so that a later `apply` under the same lock cannot fail.
     pub fn make_resident(&self, key: &[u8], guard: &Guard) -> Result<()> {
         let page = self.path(key, guard).page;
@@ -127,24 +79,6 @@ impl Tree {
             rest = others;
             self.apply_at(writer, place, mine, guard);
         }
-    }
-
-    /// The leaf of `key` and the way to it, for as long as the lock is held. `Err`: the leaf has to be loaded first.
-    pub fn place<'g>(&self, key: &[u8], guard: &'g Guard) -> Result<Place<'g>, &'g PageRef> {
-        let path = self.path(key, guard);
-        path.page.prefetch();
-        match path.page.leaf(guard) {
-            Found::Hot(leaf) => {
-                prefetch(ptr::without_provenance(leaf.address() as usize));
-                Ok(Place { path, leaf })
-            }
-            Found::Cold(_) => Err(path.page),
-        }
-    }
-
-    /// Whether the leaf has a live record of `key`, be it visible yet or not.
-    pub fn holds(&self, place: &Place<'_>, key: &[u8]) -> bool {
-        self.version_in(place.leaf, key, AsOf::Pending).is_some_and(|record| self.is_live(&record))
     }
 
     /// As `apply`, for changes of which all belong to one leaf.

@@ -1,0 +1,1 @@
+"""Work recognised while it runs, and settings for it."""
