@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
 import time
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from . import machine
 from .arguments import names, positive
-from .report import Run, as_json, as_markdown, as_table
+from .report import Run, as_markdown, as_table
+from .run import add_files, circumstances, write_files
 from .runner import Runner, Sample
 from .settings import QUICK, Settings
-from .stores import STORES, availability
+from .stores import STORES, installed
 from .summary import SUBJECT
 from .workloads import WORKLOADS
 
@@ -48,8 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(STORES)}",
     )
     add("--quick", action="store_true", help="small and short, to see that all of it runs")
-    add("--json", type=Path, metavar="FILE", help="write every sample, versions and the machine")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables")
+    add_files(parser)
     add("--folder", type=Path, metavar="DIR", help="where the stores live (default: temporary)")
     return parser
 
@@ -109,23 +106,15 @@ def main() -> int:
     arguments = _parser().parse_args()
     console = Console(stderr=True)
     settings = _settings(arguments)
-    left_out: dict[str, str] = {}
-    versions: dict[str, str] = {}
-    for name in arguments.stores or STORES:
-        found = availability(name)
-        if isinstance(found, str):
-            left_out[name] = found
-            console.print(f"{name} is left out: {found}", style="yellow")
-        else:
-            versions[name] = found[1]
+    versions, left_out = installed(arguments.stores or STORES)
+    for name, why in left_out.items():
+        console.print(f"{name} is left out: {why}", style="yellow")
     if arguments.folder is not None:
         arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lyredb-bench-", dir=arguments.folder) as folder:
         run = Run(
+            **circumstances("benches", Path(folder)),
             settings=settings,
-            command=["python", "-m", "benches", *sys.argv[1:]],
-            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            machine=machine.describe(Path(folder)),
             versions=versions,
             left_out=left_out,
         )
@@ -136,10 +125,7 @@ def main() -> int:
         start = time.perf_counter()
         _run(run, runner, start + 60 * (arguments.minutes or math.inf), console)
         run.seconds = time.perf_counter() - start
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(as_json(run), indent=1) + "\n", encoding="utf-8")
-    if arguments.markdown is not None:
-        arguments.markdown.write_text(as_markdown(run), encoding="utf-8")
+    write_files(arguments, run.as_dict(), as_markdown(run))
     # A pipe has no width to fit.
     Console(width=None if sys.stdout.isatty() else WIDE).print(as_table(run))
     for sample in run.failures:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
 
+from .run import StoresRun
 from .runner import Sample
 from .settings import Settings
-from .stores import STORES, load
+from .stores import load
 from .summary import SUBJECT, Figures, Spread, Verdict
 from .workloads import Measure
-
-FORMAT = 1
 
 METHOD = """\
 Every measurement is a process of its own; each round measures every work with every store, the
@@ -27,43 +26,14 @@ all of it untimed first. Work that writes runs on a copy of that folder. Loops e
 {seconds:g} s at the latest."""
 
 
-@dataclass
-class Run:
-    """All there is to tell about a run."""
+@dataclass(kw_only=True)
+class Run(StoresRun[Settings, Sample]):
+    """Data that memory holds."""
 
-    settings: Settings
-    command: list[str]
-    started: str
-    machine: dict[str, object]
-    versions: dict[str, str]
     left_out: dict[str, str]
-    samples: list[Sample] = field(default_factory=list)
-    seconds: float = 0.0
 
-    @property
-    def figures(self) -> Figures:
-        return Figures(self.samples)
-
-    @property
-    def failures(self) -> list[Sample]:
-        return [sample for sample in self.samples if sample.error is not None]
-
-
-def as_json(run: Run) -> dict[str, Any]:
-    figures = run.figures
-    return {
-        "format": FORMAT,
-        "started": run.started,
-        "seconds": run.seconds,
-        "command": run.command,
-        "settings": run.settings.as_dict(),
-        "machine": run.machine,
-        "versions": run.versions,
-        "left_out": run.left_out,
-        "samples": [sample.as_dict() for sample in run.samples],
-        "figures": figures.as_dict(),
-        "verdicts": [asdict(verdict) for verdict in figures.verdicts()],
-    }
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "left_out": self.left_out}
 
 
 def _number(value: float, measure: Measure) -> str:
@@ -129,16 +99,11 @@ def figure_rows(figures: Figures, stores: list[str], spreads: bool) -> list[list
     return rows
 
 
-def _measured(run: Run) -> list[str]:
-    seen = {sample.store for sample in run.samples}
-    return [name for name in STORES if name in seen]
-
-
 def as_markdown(run: Run) -> str:
     machine, settings = run.machine, run.settings
     memory = machine["memory_bytes"]
     gigabytes = f"{memory / 1e9:.0f} GB" if isinstance(memory, int) else "unknown memory"
-    stores = _measured(run)
+    stores = run.stores()
     titles = [load(name).title for name in stores]
     lines = [
         "# LyreDB and its peers",
@@ -157,9 +122,7 @@ def as_markdown(run: Run) -> str:
     lines += ["", "## The stores", ""]
     lines += [f"- {load(name).title} {run.versions[name]}: {load(name).set_up}." for name in stores]
     lines += [f"- {name} was left out: {why}" for name, why in run.left_out.items()]
-    if run.failures:
-        lines += ["", "## Failures", ""]
-        lines += [f"- {sample.work}, {sample.store}, round {sample.round}: {sample.error}" for sample in run.failures]
+    lines += run.failures_as_markdown()
     lines += ["", "## Method", "", METHOD.format(seconds=settings.seconds), ""]
     lines += ["    " + " ".join(run.command), ""]
     return "\n".join(lines)
@@ -175,7 +138,7 @@ def verdict_table(figures: Figures, title: str) -> Table:
 
 def as_table(run: Run) -> Table:
     """What fits a terminal: verdicts where LyreDB was measured, else every store's medians."""
-    stores = _measured(run)
+    stores = run.stores()
     if SUBJECT in stores:
         return verdict_table(run.figures, "LyreDB and its peers")
     table = Table(title="Peers")

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .channel import last_words
 from .settings import Settings
 from .stores import load
 from .worker import PREPARE, Request
@@ -69,8 +70,7 @@ def measure(request: Any, worker: str = "benches.worker", timeout_seconds: float
     except subprocess.TimeoutExpired as error:
         raise MeasurementError(f"no answer after {timeout_seconds:g} s") from error
     if process.returncode != 0:
-        lines = process.stderr.strip().splitlines()[-3:]
-        raise MeasurementError(" / ".join(lines) or f"ended with {process.returncode}")
+        raise MeasurementError(last_words(process.stderr, process.returncode))
     answer: dict[str, Any] = json.loads(process.stdout)
     return answer
 

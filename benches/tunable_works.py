@@ -20,6 +20,7 @@ import lyredb
 from .data import Data, slices
 from .settings import BATCH_RECORDS
 from .tiers import page_cache
+from .waiting import wait_until
 from .workloads.base import timed
 
 Value = int | str
@@ -252,16 +253,17 @@ class _Scarce(Work):
     measures: ClassVar = {"gets": "/s", "from disk": "%"}
     times: ClassVar[int]
 
+    @abstractmethod
     def settings(self, memory: int) -> dict[str, Any]:
         """Beside the tunable itself; `memory` is what there is."""
-        raise NotImplementedError
 
     def setting(self, value: Value, memory: int) -> Value:
         """What the tunable is set to. Numbers of bytes here are those of the greatest number of records."""
         return value if isinstance(value, str) or value <= 0 else max(1, memory * value // (16 * MIB))
 
+    @abstractmethod
     def keys(self, data: Data, sizes: Sizes) -> list[bytes]:
-        raise NotImplementedError
+        """What is asked for: half of it before the measurement."""
 
     def run(self, value: Value, sizes: Sizes, folder: Path) -> Figures:
         data = Data(sizes.seed, sizes.records)
@@ -344,12 +346,8 @@ class WarmCodec(Work):
             # Less than the images take, and enough for all that is kept in their place.
             budget = max(MIB, data.records * 110)
             db.configure(memory_bytes=budget)
-            for _ in range(200):
-                figures = db.stats().database
-                if figures["memory_used"] <= budget:
-                    break
-                time.sleep(0.01)
-            warm = figures["memory_warm"] / data.records
+            wait_until(lambda: db.stats().database["memory_used"] <= budget, "memory is within its budget")
+            warm = db.stats().database["memory_warm"] / data.records
             return {"gets": rate(db.get, keys, sizes), "leaves kept warm": warm}
 
 
@@ -458,8 +456,7 @@ class GroupIntervalMs(Work):
         start = time.perf_counter()
         db.put(b"waits", b"for the disk")
         version = db.stats().database["version"]
-        while db.stats().database["version_on_disk"] < version:
-            time.sleep(0.000_2)
+        wait_until(lambda: db.stats().database["version_on_disk"] >= version, "a put is on disk", pause=0.000_2)
         return time.perf_counter() - start
 
 

@@ -6,7 +6,6 @@ Ends with status 1 if a tunable has no work here, or makes no difference in it.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import sys
@@ -14,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from rich.console import Console
 import lyredb
 from lyredb import _engine
 
-from . import machine
+from .run import Circumstances, add_files, circumstances, write_files
 from .summary import Spread
 from .tunable_works import QUICK, WORKS, Figures, Sizes, Value
 
@@ -54,13 +52,10 @@ class Effect:
     ratio: float
 
 
-@dataclass
-class Run:
+@dataclass(kw_only=True)
+class Run(Circumstances):
     sizes: Sizes
     tunables: list[str]
-    command: list[str]
-    started: str
-    machine: dict[str, object]
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -214,8 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, choices=range(1, 100), metavar="N", help=f"rounds (default {Sizes().rounds})")
     add("--only", type=_names, metavar="TUNABLE,...", help=f"of {', '.join(WORKS)}")
     add("--quick", action="store_true", help="small and short, to see that all of it runs")
-    add("--json", type=Path, metavar="FILE", help="write every sample and the machine")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables")
+    add_files(parser)
     add("--folder", type=Path, metavar="DIR", help="where the databases live (default: temporary)")
     return parser
 
@@ -235,18 +229,13 @@ def main() -> int:
         run = Run(
             sizes=sizes,
             tunables=arguments.only or [name for name in WORKS if name in registered()],
-            command=["python", "-m", "benches.tunables", *sys.argv[1:]],
-            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            machine=machine.describe(Path(folder)),
+            **circumstances("benches.tunables", Path(folder)),
         )
         start = time.perf_counter()
         measure(run, Path(folder), console)
         run.seconds = time.perf_counter() - start
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(as_json(run), indent=1) + "\n", encoding="utf-8")
     tables = as_markdown(run)
-    if arguments.markdown is not None:
-        arguments.markdown.write_text(tables, encoding="utf-8")
+    write_files(arguments, as_json(run), tables)
     print(tables)
     flat = run.without_effect()
     for name in flat:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .channel import channel
 from .data import Data
 from .settings import Settings
 from .stores import load
@@ -65,12 +65,8 @@ def answer(request: Request) -> dict[str, Any]:
 
 
 def main() -> None:
-    # A store that prints must not spoil the answer.
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    request = Request(**json.load(sys.stdin))
-    json.dump(answer(request), channel)
-    channel.close()
+    with channel() as answers:
+        json.dump(answer(Request(**json.load(sys.stdin))), answers)
 
 
 if __name__ == "__main__":

@@ -64,3 +64,14 @@ def shown(item: Any) -> str:
     if isinstance(item, bytes) and isinstance(found, dict):
         return f"0x{item.hex()}"
     return found if isinstance(found, str) and found.isprintable() else json.dumps(found, ensure_ascii=False)
+
+
+def shown_range(start: bytes, stop: bytes | None) -> str:
+    """Both keys in one form: as text if both are, else as hexadecimal digits."""
+    if stop == start + b"\x00":
+        return f"key {shown(start)}"
+    bounds = [key for key in (start, stop) if key]
+    texts = [plain(key) for key in bounds]
+    as_text = all(isinstance(each, str) and each.isprintable() for each in texts)
+    first, last = ((shown(key) if as_text else f"0x{key.hex()}") if key else "" for key in (start, stop))
+    return f"keys {f'from {first}' if first else 'from the first'} {f'to before {last}' if last else 'to the last'}"

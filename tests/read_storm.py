@@ -73,7 +73,7 @@ def main(folder: str, memory: str, records: str, seconds: str, *settings: str) -
                 break
             time.sleep(0.01)
         took = time.monotonic() - start
-        time.sleep(2)
+        time.sleep(2)  # the allocator gives back what is free some time later
         print(json.dumps({"way": "down", "used": [now], "growth": [growth()], "seconds": took}), flush=True)
 
 

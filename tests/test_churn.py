@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import effort
 import pytest
 
 import lyredb
+from benches.waiting import wait_until
 
 SECONDS = 60 * float(os.environ.get("LYREDB_TEST_EFFORT", "1"))
 WRITERS = 2
@@ -83,22 +85,9 @@ def live_bytes(model: Model) -> int:
     return sum(len(key) + len(value) for key, value in model.items())
 
 
-def wait_until_at_most(db: Any, most: float) -> None:
-    late = time.monotonic() + 60
-    while (takes := folder_bytes(db)) > most:
-        assert time.monotonic() < late, f"{takes:,} bytes are still taken, and not {most:,.0f}"
-        time.sleep(0.1)
-
-
 def folder_bytes(db: Any) -> int:
     """As the file system counts."""
     return sum(file.stat().st_size for file in Path(db.path).iterdir())
-
-
-def note(count: int) -> None:
-    if tally := os.environ.get("LYREDB_TALLY"):
-        with Path(tally).open("a") as file:
-            file.write(f"{count} records written over in churn\n")
 
 
 @pytest.mark.parametrize("stalled", [False, True])
@@ -116,12 +105,12 @@ def test_churn(path: Path, stalled: bool) -> None:
         used: list[int] = []
         while any(thread.is_alive() for thread in threads):
             used.append(int(db.stats().database["memory_used"]))
-            time.sleep(0.1)
+            time.sleep(0.1)  # from one look to the next
         for thread in threads:
             thread.join()
         expected: Model = {key: value for writer in writers for key, value in writer.model.items()}
         live, changes = live_bytes(expected), sum(writer.changes for writer in writers)
-        note(changes)
+        effort.tally("records written over in churn", changes)
         assert changes > KEYS * WRITERS, "not everything was written over"
         # Whoever fills it makes room from a quarter and 4 MiB above the budget on. What a snapshot sees stays.
         held = live_bytes(first) * 3 // 2 if stalled else 0
@@ -133,7 +122,8 @@ def test_churn(path: Path, stalled: bool) -> None:
             assert int(figures["held_back"]) > live_bytes(first) // 2
             assert dict(snapshot.scan()) == first
             snapshot.close()
-        wait_until_at_most(db, live * 1.5 + TRIFLE)
+        most = live * 1.5 + TRIFLE
+        wait_until(lambda: folder_bytes(db) <= most, f"the folder takes {most:,.0f} bytes", pause=0.1)
         assert dict(db.scan()) == expected
         report = db.check()
         assert report.ok, report

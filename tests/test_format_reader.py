@@ -68,7 +68,7 @@ class Program:
         family.put(key, value, ttl=ttl)
         model[key] = value
         if ttl is not None and ttl < 1:
-            time.sleep(0.003)
+            time.sleep(0.003)  # longer than it lives
             del model[key]
 
     def delete(self, name: str, key: bytes) -> None:

@@ -162,18 +162,21 @@ def test_fork(path: Path) -> None:
 def test_forked_child_exits_normally(path: Path) -> None:
     """Its end (destructors, atexit) leaves the parent's database alone, and the parent can reopen while it lives."""
     program = """
-        import lyredb, os, sys, time
+        import lyredb, os, sys
         db = lyredb.open(sys.argv[1])
         db[b"k"] = b"v"
+        reopened, tell = os.pipe()
         child = os.fork()
         if child == 0:
             del db
-            time.sleep(0.3)
+            os.close(tell)
+            os.read(reopened, 1)
             sys.exit(0)
         db[b"l"] = b"w"
         db.close()
         db = lyredb.open(sys.argv[1])
         assert len(db) == 2
+        os.write(tell, b".")
         _, status = os.waitpid(child, 0)
         assert status == 0, status
         db[b"m"] = b"x"
@@ -188,11 +191,14 @@ def test_interrupt(db: Any) -> None:
     """Ctrl-C ends a long call at its next report of progress, and the database goes on."""
     db.update({b"%06d" % at: b"v" * 100 for at in range(20_000)})
 
+    begun = threading.Event()
+
     def slow(done: int, total: int) -> None:
-        time.sleep(0.01)
+        begun.set()
+        time.sleep(0.01)  # so that it takes long
 
     def interrupt() -> None:
-        time.sleep(0.05)
+        assert begun.wait(60)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)

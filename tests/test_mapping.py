@@ -173,7 +173,7 @@ def test_expiry(db: Any) -> None:
     assert 90 < db.time_to_live(b"long") <= 100
     assert db.time_to_live(b"ever") == float("inf")
     assert db.time_to_live(b"none") is None
-    time.sleep(0.1)
+    time.sleep(0.1)  # longer than the short one lives
     assert list(db) == [b"ever", b"long"]
     for bad in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="ttl"):

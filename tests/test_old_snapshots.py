@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lyredb
+from benches.waiting import wait_until
 
 
 def here() -> int:
@@ -27,13 +26,6 @@ def oldest(db: Any) -> tuple[str, str]:
     figures = db.stats().database
     assert figures["oldest_snapshot_age"] >= 0
     return figures["oldest_snapshot_place"], figures["oldest_snapshot_thread"]
-
-
-def wait_for(done: Callable[[], Any]) -> None:
-    late = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < late
-        time.sleep(0.02)
 
 
 def test_nothing_is_told_of_nobody(db: Any) -> None:
@@ -73,7 +65,7 @@ def test_the_thread_is_named_even_after_its_end(db: Any) -> None:
     assert "ended" in oldest(db)[1]
     open_now.pop().close()
     waiting.start()
-    wait_for(lambda: open_now)
+    wait_until(lambda: open_now, "it is open")
     assert oldest(db)[1] == "patient"
     end.set()
     waiting.join()
@@ -87,7 +79,7 @@ def test_a_warning_names_who_holds_back_much(path: Path, caplog: pytest.LogCaptu
         with db.snapshot() as snapshot:
             line = here() - 1
             db.update({b"%05d" % number: b"new" for number in range(3_000)})
-            wait_for(lambda: caplog.records)
+            wait_until(lambda: caplog.records, "there is a warning")
             assert snapshot[b"00000"] == bytes(1000)
             (record,) = caplog.records
             assert (record.name, record.levelname) == ("lyredb", "WARNING")
@@ -97,7 +89,7 @@ def test_a_warning_names_who_holds_back_much(path: Path, caplog: pytest.LogCaptu
             held = db.stats().database["held_back"]
             assert isinstance(held, int)
             assert 3_000_000 < held < 3_300_000
-        wait_for(lambda: db.stats().database["held_back"] == 0)
+        wait_until(lambda: db.stats().database["held_back"] == 0, "nothing is held back")
 
 
 def test_closing_does_not_wait_for_a_handler(path: Path) -> None:
@@ -116,7 +108,7 @@ def test_closing_does_not_wait_for_a_handler(path: Path) -> None:
         db.update({b"%05d" % number: bytes(1000) for number in range(3_000)})
         snapshot = db.snapshot()
         db.update({b"%05d" % number: b"new" for number in range(3_000)})
-        wait_for(lambda: closed)
+        wait_until(lambda: closed, "it is closed")
         with pytest.raises(lyredb.ClosedError):
             snapshot.get(b"00000")
     finally:

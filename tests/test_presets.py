@@ -64,6 +64,13 @@ def test_presets_set_nothing_that_a_program_can_observe(name: str) -> None:
     assert all(presets.tunable(key).tuner for key in presets.resolve(name))
 
 
+@pytest.mark.parametrize("name", presets.names())
+def test_presets_leave_the_tiers_of_memory_alone(name: str) -> None:
+    """As the page of tunables says, and why."""
+    tiers = {"hot_bytes", "warm_bytes", "point_cache_bytes", "warm_codec"}
+    assert not presets.resolve(name).keys() & {*tiers, "replacement", "absent_filter", "readahead_bytes"}
+
+
 def test_memory_scales() -> None:
     small = presets.resolve("olap", memory_bytes=4 << 30, cores=2)["memory_bytes"]
     assert small == 2 << 30

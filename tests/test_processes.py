@@ -109,7 +109,7 @@ def test_forks_while_threads_write(path: Path) -> None:
     import gc
     ends = [{ends}]
     for number in range(20):
-        time.sleep(0.003)
+        time.sleep(0.003)  # for the threads to get on
         child = os.fork()
         if child == 0:
             signal.alarm(20)
@@ -157,7 +157,7 @@ def test_a_child_outlives_the_parent(path: Path) -> None:
         os.close(1), os.close(2)
         if os.fork() == 0:
             time.sleep(1)
-        time.sleep(1)
+        time.sleep(1)  # beyond the parent's end
         sys.exit(0)
     os.kill(os.getpid(), 9) if sys.argv[2] == "killed" else None
     """

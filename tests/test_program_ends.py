@@ -132,7 +132,7 @@ def test_an_end_within_code_that_the_engine_calls(path: Path, work: str) -> None
         except lyredb.ClosedError:
             pass
     threading.Thread(target=work, daemon=True).start()
-    time.sleep(0.1)
+    time.sleep(0.1)  # into the midst of it
     """
     ended = end(path, program)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -114,7 +114,7 @@ def test_close_while_others_work(path: Any) -> None:
 
         def close(db: Any = db, started: threading.Barrier = started) -> None:
             started.wait()
-            time.sleep(0.02)
+            time.sleep(0.02)  # into the midst of their work
             db.close()
 
         run(

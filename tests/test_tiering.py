@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import itertools
 import json
 import logging
@@ -12,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,11 +21,13 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 import lyredb
+from benches.waiting import wait_until
 from lyredb import tiering
 from lyredb.cli import main
-from lyredb.tiering import evidence, manager, trial
+from lyredb.tiering import evidence, explanation, manager, sample, trial
 
 RECORDS = 60_000
 MEMORY = 4 << 20
@@ -194,6 +196,41 @@ def test_too_much_cannot_be_pinned(short: lyredb.Database[bytes, bytes]) -> None
         short.tiering.pin(prefix=b"", family="none")
 
 
+def test_pins_follow_their_family(path: Path) -> None:
+    with lyredb.open(path, tiering=False) as db:
+        for name in ("before", "other"):
+            db.family(name)[b"ab"] = b"1"
+        taken = db.tiering.pin(prefix=b"a", family="before")
+        db.rename_family("before", "after")
+        assert db.tiering.pins() == [manager.Pin("after", b"a", taken)]
+        assert "of after" in db.tiering.explain()
+        assert db.tiering.unpin(prefix=b"a", family="after")
+        assert db.tiering.pins() == []
+        for name in ("after", "other"):
+            db.tiering.pin(prefix=b"a", family=name)
+        db.drop_family("after")
+        assert [pin.family for pin in db.tiering.pins()] == ["other"]
+        db.family("after")
+        assert not db.tiering.unpin(prefix=b"a", family="after"), "another family, which was never pinned"
+
+
+def test_what_was_seen_follows_a_family(path: Path) -> None:
+    with lyredb.open(path, memory_bytes=1 << 20, tiering=False) as db:
+        family = db.family("before")
+        family.write_batch({key(number): key(number) * 8 for number in range(20_000)})
+        for number in range(20_000):
+            assert family.get(key(number)) is not None
+        db.tiering.plan_now()
+
+        def accesses() -> dict[str, float]:
+            return {each.name: each.accesses for each in db.tiering.curves()}
+
+        before = accesses()["before"]
+        assert before > 5_000, "half of those before the plan"
+        db.rename_family("before", "after")
+        assert accesses().get("after") == before
+
+
 def test_explanations(short: lyredb.Database[bytes, bytes]) -> None:
     text = short.tiering.explain()
     assert "no plan was made yet" in text
@@ -203,24 +240,21 @@ def test_explanations(short: lyredb.Database[bytes, bytes]) -> None:
     for part in ("4 MiB", "hot", "warm", "point cache", "disk", "default", "+10%", "+50%", "+100%", "expected"):
         assert part in text
     assert max(map(len, text.splitlines())) <= 100
+    with io.StringIO() as narrow:
+        Console(file=narrow, width=80).print(explanation.table(short.tiering.status()))
+        assert "…" not in narrow.getvalue(), "no figure is cut off"
+        assert max(map(len, narrow.getvalue().splitlines())) <= 80
     document = json.loads(json.dumps(short.tiering.status().as_dict()))
     assert document["budget"] == MEMORY
     assert document["plan"]["tiers"]["hot"] > 0
     assert len(document["outlook"]) == 3
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
 def test_plans_are_made_when_memory_is_short(folder: Path) -> None:
     with lyredb.open(folder, memory_bytes=MEMORY) as db:
         assert len(watchers()) == 1
         read(db, 30_000, uniform)
-        wait_for(lambda: db.tiering.status().looked > 0)
+        wait_until(lambda: db.tiering.status().looked > 0, "a plan is made")
     assert not watchers()
 
 
@@ -243,7 +277,7 @@ def test_the_thread_ends_with_the_database_even_if_it_is_only_dropped(path: Path
     assert len(watchers()) == 1
     del db
     gc.collect()
-    wait_for(lambda: not watchers())
+    wait_until(lambda: not watchers(), "the thread has ended")
     with lyredb.open(path, tiering=False):
         assert not watchers()
     with lyredb.open(path, read_only=True):
@@ -322,7 +356,7 @@ def test_the_command_plans_and_draws(folder: Path, tmp_path: Path) -> None:
     picture = tmp_path / "curves.png"
     done = command(folder, "--memory", "4MiB", "--seconds", "1", "--plot", picture)
     assert done.exit_code == 0, done.output
-    for part in ("point cache", "+100%", "misses of default", "100% ┤", "└──"):
+    for part in ("based on", f"all {RECORDS:,} keys", "point cache", "+100%", "misses of default", "100% ┤", "└──"):
         assert part in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     refused = command(folder, "--memory", "4MiB", "--seconds", "0.5", "--plot", tmp_path / "curves.txt")
@@ -334,13 +368,60 @@ def test_the_command_follows_a_trace(folder: Path, tmp_path: Path) -> None:
     trace.write_text("\n".join(key(number).decode() for number in range(3000)))
     done = command(folder, "--memory", "4MiB", "--seconds", "1", "--trace", trace, "--json")
     assert done.exit_code == 0, done.output
-    plan = json.loads(done.stdout)["plan"]
+    found = json.loads(done.stdout)
+    assert found["based_on"].endswith("of the trace's 3,000 keys")
+    plan = found["plan"]
     assert plan["budget"] == MEMORY
     (curve,) = plan["curves"]
     assert curve["records"][-1][0] < 2 * 3000 * 220, "only so many records were asked for"
     empty = tmp_path / "none.txt"
     empty.write_text("")
     assert command(folder, "--trace", empty).exit_code == 3
+
+
+def test_a_large_family_is_sampled_within_a_time(
+    short: lyredb.Database[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "MOST_KEYS", 10_000)
+    steps: list[tuple[int, int]] = []
+    found = sample.take(short, short, lambda done, total: steps.append((done, total)))
+    assert (found.keys, found.stride) == (list(short.keys())[::8], 8)
+    assert str(found) == "7,500 keys, one in 8 of all"
+    assert steps == sorted(steps)
+    assert {total for _, total in steps} == {15_000}
+    monkeypatch.setattr(sample, "WALK_SECONDS", 0.0)
+    monkeypatch.setattr(sample, "MOST_JUMPS", 500)
+    found = sample.take(short, short)
+    assert found.stride is None
+    assert "from all over" in str(found)
+    assert 3_000 < len(found.keys) == len(set(found.keys)) <= 1 + 500 * (sample.KEYS_A_JUMP + 1)
+    for digit in b"0123456789abcdef":
+        part = sum(1 for each in found.keys if each[0] == digit) / len(found.keys)
+        assert 1 / 48 < part < 1 / 6
+    monkeypatch.setattr(sample, "JUMP_SECONDS", 0.0)
+    assert 0 < len(sample.take(short, short).keys) <= sample.KEYS_A_JUMP * 200, "as much as the time allows"
+
+
+@pytest.mark.parametrize(
+    ("codec", "keys"),
+    [
+        ("int", [0, *range(10**9, 10**9 + 300), 2**40]),
+        ("str", ["", "a", "a\0", "a\0\0", "a" * 20, *(f"user:{number:06}" for number in range(300)), "zebra"]),
+        ("tuple", [("x", number, "y" * (number % 40)) for number in range(300)]),
+        ("bytes", []),
+        ("bytes", [b"alone"]),
+    ],
+)
+def test_jumps_find_keys_however_they_lie(path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, keys: Any) -> None:
+    monkeypatch.setattr(sample, "WALK_SECONDS", 0.0)
+    with lyredb.open(path, tiering=False) as db:
+        family = db.family("sampled", key=codec)
+        family.write_batch(dict.fromkeys(keys, b"value"))
+        found = sample.take(db, family)
+        if len(keys) > 1:
+            assert found.stride is None
+        assert set(found.keys) <= set(keys)
+        assert len(found.keys) == len(set(found.keys)) >= 0.9 * (len(keys) - 1)
 
 
 def test_the_mixture_is_skewed() -> None:

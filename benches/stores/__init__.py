@@ -3,12 +3,13 @@ one of them, and one that is not installed is reported as left out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 
 from .base import Session, Store
 
-__all__ = ["STORES", "Session", "Store", "availability", "load"]
+__all__ = ["STORES", "Session", "Store", "availability", "installed", "load"]
 
 # name -> (module in this folder, class). The order is that of the tables.
 STORES: dict[str, tuple[str, str]] = {
@@ -41,3 +42,10 @@ def availability(name: str) -> tuple[type[Store], str] | str:
         return store, store.version()
     except (ImportError, AttributeError, PackageNotFoundError) as error:
         return f"{type(error).__name__}: {error}"
+
+
+def installed(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Of stores the versions, and of those that cannot be measured why, by name."""
+    found = {name: availability(name) for name in names}
+    left_out = {name: why for name, why in found.items() if isinstance(why, str)}
+    return {name: each[1] for name, each in found.items() if name not in left_out}, left_out

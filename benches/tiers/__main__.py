@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import mmap
 import os
 import random
@@ -14,19 +13,18 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from .. import machine
 from ..arguments import names, positive
+from ..run import add_files, circumstances, write_files
 from ..runner import MeasurementError, measure
-from ..stores import availability
+from ..stores import installed
 from . import page_cache
 from .data import flights_installed
-from .report import Run, TierSample, as_json, as_markdown, show
+from .report import Run, TierSample, as_markdown, show
 from .settings import QUICK, Settings
 from .stores import STORES
 from .turns import TURN_SECONDS, play
@@ -62,8 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--lyredb", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="a setting of LyreDB's")
     add("--data", type=Path, metavar="DIR", help="keep the loaded stores here, and use what is there")
     add("--quick", action="store_true", help="small and short, to see that all of it runs")
-    add("--json", type=Path, metavar="FILE", help="write every sample, versions and the machine")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables")
+    add_files(parser)
     return parser
 
 
@@ -175,23 +172,17 @@ def main() -> int:
     if not page_cache.supported():
         console.print("the page cache is held by means that Linux has, from 6.5 on", style="red")
         return 2
-    versions: dict[str, str] = {}
-    for name in arguments.stores or STORES:
-        found = availability(name)
-        if isinstance(found, str):
-            console.print(f"{name} is left out: {found}", style="yellow")
-        else:
-            versions[name] = found[1]
+    versions, left_out = installed(arguments.stores or STORES)
+    for name, why in left_out.items():
+        console.print(f"{name} is left out: {why}", style="yellow")
     with ExitStack() as stack:
         data = arguments.data
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lyredb-tiers-")))
         data.mkdir(parents=True, exist_ok=True)
         run = Run(
+            **circumstances("benches.tiers", data),
             settings=_settings(arguments),
-            command=["python", "-m", "benches.tiers", *sys.argv[1:]],
-            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            machine=machine.describe(data),
             versions=versions,
         )
         works = [WORKS[name] for name in arguments.only or WORKS]
@@ -210,10 +201,7 @@ def main() -> int:
         except KeyboardInterrupt:
             console.print("stopped: what was measured until here follows", style="yellow")
         run.seconds = time.perf_counter() - start
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(as_json(run), indent=1) + "\n", encoding="utf-8")
-    if arguments.markdown is not None:
-        arguments.markdown.write_text(as_markdown(run), encoding="utf-8")
+    write_files(arguments, run.as_dict(), as_markdown(run))
     show(run, Console(width=None if sys.stdout.isatty() else WIDE))
     for sample in run.failures:
         console.print(f"failed: {sample.work}, {sample.store}: {sample.error}", style="red")

@@ -1,8 +1,8 @@
-"""A run as tables and as JSON: figures and ratios, and the evidence that memory was held."""
+"""A run as tables: figures and ratios, and the evidence that memory was held."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -10,16 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from ..report import VERDICT_HEADS, figure_rows, markdown_table, verdict_cells, verdict_table
+from ..run import StoresRun
 from ..runner import Sample
 from ..settings import RECORD_BYTES
 from ..stores import load as load_plain
 from ..summary import SUBJECT, Figures
 from ..targets import BEST, Target
 from .settings import Settings
-from .stores import STORES, load
+from .stores import load
 from .works import WORKS
-
-FORMAT = 1
 
 TARGETS: tuple[Target, ...] = (
     Target("zipf", "operations", BEST, 1.0),
@@ -61,42 +60,13 @@ class TierSample(Sample):
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass
-class Run:
-    settings: Settings
-    command: list[str]
-    started: str
-    machine: dict[str, object]
-    versions: dict[str, str]
-    samples: list[TierSample] = field(default_factory=list)
-    seconds: float = 0.0
+@dataclass(kw_only=True)
+class Run(StoresRun[Settings, TierSample]):
+    """Data larger than memory."""
 
     @property
     def figures(self) -> Figures:
         return Figures(self.samples, WORKS, TARGETS)
-
-    @property
-    def failures(self) -> list[TierSample]:
-        return [sample for sample in self.samples if sample.error is not None]
-
-    def stores(self) -> list[str]:
-        seen = {sample.store for sample in self.samples}
-        return [name for name in STORES if name in seen]
-
-
-def as_json(run: Run) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "started": run.started,
-        "seconds": run.seconds,
-        "command": run.command,
-        "settings": run.settings.as_dict(),
-        "machine": run.machine,
-        "versions": run.versions,
-        "samples": [sample.as_dict() for sample in run.samples],
-        "figures": run.figures.as_dict(),
-        "verdicts": [asdict(verdict) for verdict in run.figures.verdicts()],
-    }
 
 
 def _megabytes(value: float) -> str:
@@ -184,9 +154,7 @@ def as_markdown(run: Run) -> str:
     lines += ["## Where LyreDB's gets ended", "", *markdown_table(["work", "share of gets"], hit_rows(run)), ""]
     lines += ["## The stores", ""]
     lines += [f"- {load_plain(name).title} {run.versions[name]}: {load(name).set_up}." for name in run.stores()]
-    if run.failures:
-        lines += ["", "## Failures", ""]
-        lines += [f"- {sample.work}, {sample.store}, round {sample.round}: {sample.error}" for sample in run.failures]
+    lines += run.failures_as_markdown()
     return "\n".join([*lines, "", "    " + " ".join(run.command), ""])
 
 

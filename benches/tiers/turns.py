@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any
 
+from ..channel import last_words
 from ..runner import ROOT, MeasurementError
 
 # What a process says once it is warm, what it is told for a turn and after the last, what it says after a turn.
@@ -50,10 +51,9 @@ class _Player:
             self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            self._process.wait()
+            status = self._process.wait()
             self._errors.seek(0)
-            lines = self._errors.read().strip().splitlines()[-3:]
-            raise MeasurementError(" / ".join(lines) or f"ended with {self._process.returncode}")
+            raise MeasurementError(last_words(self._errors.read(), status))
         return answer.strip()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..channel import channel
 from ..files import copy_folder, occupied_bytes
 from ..stores.base import Store
 from . import page_cache
@@ -160,17 +161,14 @@ def answer(request: Request, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def main() -> None:
-    # A store that prints must not spoil the answer.
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    request = Request(**json.loads(sys.stdin.readline()))
+    with channel() as answers:
+        request = Request(**json.loads(sys.stdin.readline()))
 
-    def say(line: str) -> None:
-        channel.write(f"{line}\n")
-        channel.flush()
+        def say(line: str) -> None:
+            answers.write(f"{line}\n")
+            answers.flush()
 
-    say(json.dumps(answer(request, say)))
-    channel.close()
+        say(json.dumps(answer(request, say)))
 
 
 if __name__ == "__main__":

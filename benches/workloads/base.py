@@ -125,7 +125,14 @@ class Context:
             raise AssertionError(f"{self.store.name} answers for an absent key")
         session.close()
 
-    def warm(self, store: Store, session: Session) -> None:
+    def ready(self, store: Store) -> Session:
+        """A session with a store that was checked, and whose caches are full."""
+        self.check(store)
+        session = store.session()
+        self._warm(store, session)
+        return session
+
+    def _warm(self, store: Store, session: Session) -> None:
         """Untimed: read everything once, then a few records by key, so that caches are full."""
         with store.scan() as pairs:
             count = sum(1 for _pair in pairs)

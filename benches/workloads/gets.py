@@ -22,9 +22,7 @@ class _Gets(Workload):
     def run(self, context: Context) -> Result:
         chunks = slices(self.keys(context), CHUNK_KEYS)
         with context.loaded() as store:
-            context.check(store)
-            session = store.session()
-            context.warm(store, session)
+            session = context.ready(store)
 
             def body(keys: list[bytes]) -> None:
                 get = session.get
@@ -72,9 +70,7 @@ class MultiGet(Workload):
         keys = data.keys(data.uniform(settings.operations, pattern=3))
         chunks = slices(slices(keys, MULTI_GET_KEYS), 10)
         with context.loaded() as store:
-            context.check(store)
-            session = store.session()
-            context.warm(store, session)
+            session = context.ready(store)
             expected = list(map(session.get, keys[:MULTI_GET_KEYS]))
             if list(session.multi_get(keys[:MULTI_GET_KEYS])) != expected:
                 raise AssertionError(f"{store.name}: multi_get and get disagree")

@@ -36,10 +36,7 @@ class ScanPairs(Workload):
 
     def run(self, context: Context) -> Result:
         with context.loaded() as store:
-            context.check(store)
-            session = store.session()
-            context.warm(store, session)
-            session.close()
+            context.ready(store).close()
 
             def scan() -> int:
                 count = 0
@@ -77,9 +74,7 @@ class ScanShort(Workload):
         data, settings = context.data, context.settings
         starts = data.keys(data.uniform(settings.operations // 10, pattern=6))
         with context.loaded() as store:
-            context.check(store)
-            session = store.session()
-            context.warm(store, session)
+            session = context.ready(store)
             found = session.scan_from(starts[0], SCAN_RECORDS)
             with store.scan() as pairs:
                 expected = [key for key, _value in pairs if key >= starts[0]][:SCAN_RECORDS]

@@ -119,10 +119,7 @@ class GetBesideComputing(Workload):
         settings = context.settings
         chunks = slices(read_keys(context, 5, concurrent_keys(settings)), COMPUTING_GETS)
         with context.loaded() as store:
-            context.check(store)
-            warm = store.session()
-            context.warm(store, warm)
-            warm.close()
+            context.ready(store).close()
 
             def read(stop: Stop) -> int:
                 session = store.session()
@@ -159,10 +156,7 @@ class ReadersBesideWriter(Workload):
         data, settings = context.data, context.settings
         keys = concurrent_keys(settings)
         with context.copied() as store:
-            context.check(store)
-            warm = store.session()
-            context.warm(store, warm)
-            warm.close()
+            context.ready(store).close()
 
             def reader(number: int) -> Callable[[Stop], int]:
                 chunks = slices(read_keys(context, 10 + number, keys), GETS_A_VIEW)

@@ -57,9 +57,7 @@ class _YCSB(Workload):
     def run(self, context: Context) -> Result:
         chunks = slices(self.operations(context), CHUNK_OPERATIONS)
         with context.copied() if self.other_share else context.loaded() as store:
-            context.check(store)
-            session = store.session()
-            context.warm(store, session)
+            session = context.ready(store)
 
             def body(chunk: list[Operation]) -> None:
                 get, put, scan_from = session.get, session.put, session.scan_from

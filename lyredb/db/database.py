@@ -163,6 +163,8 @@ class Database(Family[K, V]):
         with self._own_lock():
             self._engine.drop_family(name)
             self._families.pop(name, None)
+            if self._tiering is not None:
+                self._tiering.family_dropped(name)
 
     def rename_family(self, old: str, new: str) -> None:
         """Gives a family another name. Handles of it stay good.
@@ -177,6 +179,8 @@ class Database(Family[K, V]):
             family = self._families.pop(old, None)
             if family is not None:
                 self._families[new] = family
+            if self._tiering is not None:
+                self._tiering.family_renamed(old, new)
 
     # --- transactions and snapshots
 

@@ -52,6 +52,11 @@ _PRESETS_HEAD = """\
 A preset sets what matters for a kind of work and leaves the rest alone; what you set yourself goes before it. Presets
 set nothing that changes what a program can observe. They scale to the machine: the values here are those for {memory}
 of memory and {cores} cores.
+
+How memory is divided (`hot_bytes`, `warm_bytes`, `point_cache_bytes`) is planned from the work itself, as
+[tiering](tiering.md) says; and of `warm_codec`, `replacement`, `absent_filter` and `readahead_bytes` no figure among
+the [benchmarks](benchmarks.md) speaks for another value than the default in one of these kinds of work, so no preset
+sets them.
 """
 
 

@@ -119,7 +119,9 @@ def _outlook(status: Status) -> Table:
 def _grid(*columns: str) -> Table:
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for place, column in enumerate(columns):
-        rows.add_column(column, justify="left" if place == 0 or not column else "right", no_wrap=True)
+        # Where there is little room, remarks wrap, so that no figure is cut off.
+        remark = place > 0 and not column
+        rows.add_column(column, justify="left" if place == 0 or remark else "right", no_wrap=not remark)
     return rows
 
 

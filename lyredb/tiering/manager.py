@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
@@ -176,7 +176,8 @@ class Tiering:
     def pin(self, *, prefix: Any, family: str | None = None, tier: Literal["hot"] = "hot") -> int:
         """Loads the leaves with keys that begin with `prefix`, and keeps them hot whatever else is read.
 
-        It lasts until `unpin` or until the database is closed. A pin of the same keys again loads and counts them anew.
+        It lasts until `unpin`, or until the family is dropped or the database closed. A pin of the same keys again
+        loads and counts them anew.
 
         Args:
             prefix: As for `scan`; b"" is all keys.
@@ -196,8 +197,10 @@ class Tiering:
             raise ConfigError(f"there are no pins in tier {tier!r}", suggestion='leave it out, or pass "hot"')
         found = self._open().existing_family(family or DEFAULT_FAMILY)
         with self._lock:
-            taken = self._engine().pin(found.name, found.key_codec, prefix)
-            self._pins = [*self._pins_but(found.name, prefix), Pin(found.name, prefix, taken)]
+            # Once: it may be renamed meanwhile, which `family_renamed` then tells.
+            name = found.name
+            taken = self._engine().pin(name, found.key_codec, prefix)
+            self._pins = [*self._pins_but(name, prefix), Pin(name, prefix, taken)]
         return taken
 
     def unpin(self, *, prefix: Any, family: str | None = None) -> bool:
@@ -212,8 +215,9 @@ class Tiering:
         """
         found = self._open().existing_family(family or DEFAULT_FAMILY)
         with self._lock:
-            self._pins = self._pins_but(found.name, prefix)
-            return self._engine().unpin(found.name, found.key_codec, prefix)
+            name = found.name
+            self._pins = self._pins_but(name, prefix)
+            return self._engine().unpin(name, found.key_codec, prefix)
 
     def pins(self) -> list[Pin]:
         """What is pinned, in the order in which it was."""
@@ -222,6 +226,19 @@ class Tiering:
 
     def _pins_but(self, family: str, prefix: Any) -> list[Pin]:
         return [pin for pin in self._pins if (pin.family, pin.prefix) != (family, prefix)]
+
+    def family_renamed(self, old: str, new: str) -> None:
+        """For the database: its pins, and the accesses that were counted, are those of `new` from now on."""
+        with self._lock:
+            self._pins = [replace(pin, family=new) if pin.family == old else pin for pin in self._pins]
+            if old in self._accesses:
+                self._accesses[new] = self._accesses.pop(old)
+
+    def family_dropped(self, name: str) -> None:
+        """For the database: nothing is pinned there, and nothing counted, should another family get its name."""
+        with self._lock:
+            self._pins = [pin for pin in self._pins if pin.family != name]
+            self._accesses.pop(name, None)
 
     def forget(self) -> None:
         """Lets what was seen so far count for nothing, as when the work is another from now on.

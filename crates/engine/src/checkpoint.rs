@@ -487,7 +487,7 @@ impl Run<'_> {
     fn relocate(&self, extent: u64) -> Result<Option<u64>> {
         let Some((moving, extent)) = self.moving.zip(Extent::from_bits(extent)) else { return Ok(None) };
         let moved = match moving {
-            Moving::Forward { from } => self.core.pages.relocate(extent, from)?,
+            Moving::Forward { .. } => self.core.pages.relocate(extent)?,
             Moving::Behind { end, .. } => Some(self.core.pages.relocate_behind(extent, end)?),
         };
         Ok(moved.map(Extent::to_bits))

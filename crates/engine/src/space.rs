@@ -135,13 +135,20 @@ pub struct Tidying {
     /// Bytes a second in the window before; `None` before the first has ended.
     rate: Option<u64>,
     sweep: Option<Sweep>,
-    /// What had been logged when the last sweep came to its end without reaching the slack.
-    ended_at: Option<u64>,
+    /// When the last sweep came to its end without reaching the slack.
+    ended: Option<Ended>,
+}
+
+struct Ended {
+    /// What had been logged by then.
+    logged: u64,
+    /// The oldest version that somebody could read.
+    oldest: u64,
 }
 
 impl Default for Tidying {
     fn default() -> Tidying {
-        Tidying { window: Instant::now(), logged: 0, rate: None, sweep: None, ended_at: None }
+        Tidying { window: Instant::now(), logged: 0, rate: None, sweep: None, ended: None }
     }
 }
 
@@ -159,21 +166,24 @@ impl Tidying {
         let log = core.log.bytes_since(core.checkpointed.segment.load(Ordering::Relaxed));
         let excess = usage.free_bytes + log;
         if excess <= core.slack_bytes(&usage) {
-            (self.sweep, self.ended_at) = (None, None);
+            (self.sweep, self.ended) = (None, None);
             return Ok(());
         }
         // Freed extents that wait for readers are counted as used still.
         if rate * QUIET_SECONDS > excess || core.releases.load(Ordering::Acquire) > 0 {
             return Ok(());
         }
-        if self.sweep.is_none() && self.ended_at.is_some_and(|ended_at| logged - ended_at < excess / 4) {
+        let oldest = core.versions.active()[0];
+        // What a snapshot saw that has been closed since was in the way.
+        let is_as_it_was = |ended: &Ended| logged - ended.logged < excess / 4 && oldest == ended.oldest;
+        if self.sweep.is_none() && self.ended.as_ref().is_some_and(is_as_it_was) {
             return Ok(());
         }
         core.pages.trim()?;
         match self.sweep.get_or_insert_with(|| Sweep::new(STEP_BYTES)).next(&core.pages.usage()) {
             Some(moving) => core.checkpoint(Some(moving)),
             None => {
-                (self.sweep, self.ended_at) = (None, Some(logged));
+                (self.sweep, self.ended) = (None, Some(Ended { logged, oldest }));
                 Ok(())
             }
         }

@@ -195,13 +195,13 @@ impl PageFile {
         })
     }
 
-    /// Copies the stored page to the lowest free place before it, if that ends at or before byte `below`. The old
-    /// extent stays in use until it is released. `Ok(None)`: there is no such place.
-    pub fn relocate(&self, extent: Extent, below: u64) -> Result<Option<Extent>> {
+    /// Copies the stored page to the lowest free place before it. The old extent stays in use until it is released.
+    /// `Ok(None)`: there is no such place.
+    pub fn relocate(&self, extent: Extent) -> Result<Option<Extent>> {
         self.check_writable()?;
         with_buffer(|buffer| {
             let (header, page) = self.load(extent, buffer)?;
-            let below = below.min(extent.offset()) / GRANULE_BYTES;
+            let below = extent.offset() / GRANULE_BYTES;
             let Some(start) = self.space.lock().allocate(header.granules(), below) else { return Ok(None) };
             let target = Extent::new(start, header.granules());
             self.store(&header, page, target)?;
