@@ -156,7 +156,7 @@ mod tests {
         let key = [0x42, 0x12, 0x34];
         assert_eq!(number_of(&key), Some(0x1234));
         let text = format!("[7, {}, 9]", 0x1234);
-        for found in [&text.as_bytes()[..], &[9, 0, 0, 0, 0x34, 0x12, 0, 0, 7], &[1, 0x42, 0x12, 0x34]] {
+        for found in [text.as_bytes(), &[9, 0, 0, 0, 0x34, 0x12, 0, 0, 7], &[1, 0x42, 0x12, 0x34]] {
             assert_eq!(recent(found).mentions(&key, b""), [true, false], "{found:?}");
         }
         let longer = format!("[1{}, {0}5]", 0x1234);
