@@ -73,6 +73,8 @@ pub struct Sketch {
     values: Recent,
     row_keys: Recent,
     row_values: Recent,
+    last_read: Vec<u8>,
+    last_start: Vec<u8>,
     writes: Writes,
     reads: Dependent,
     scans: Dependent,
@@ -112,8 +114,10 @@ impl Sketch {
         let is_new = neighbours.all(|sample| sample.key != identity);
         // A key that is read again often stands in its own value.
         if is_new && !self.values.is_empty() {
-            self.reads.count(self.values.mentions(key));
+            self.reads.count(self.values.mentions(key, &self.last_read));
         }
+        self.last_read.clear();
+        self.last_read.extend_from_slice(key);
         self.accessed(identity, at, position);
         if let Some(value) = value {
             self.value_bytes += value.len() as u64;
@@ -138,10 +142,12 @@ impl Sketch {
     /// A scan from here on, one of those that are looked at.
     pub fn scan_begins(&mut self, start: &[u8]) {
         if !self.row_keys.is_empty() || !self.row_values.is_empty() {
-            let in_values = self.row_values.mentions(start);
-            let in_keys = self.row_keys.mentions_elsewhere(start);
+            let in_values = self.row_values.mentions(start, &self.last_start);
+            let in_keys = self.row_keys.mentions_elsewhere(start, &self.last_start);
             self.scans.count([in_values[0] || in_keys[0], in_values[1] || in_keys[1]]);
         }
+        self.last_start.clear();
+        self.last_start.extend_from_slice(start);
     }
 
     /// Rows of any scan.

@@ -6,6 +6,8 @@ use std::ops::Range;
 const NEEDLE: usize = 8;
 /// Shorter words are none.
 const WORD: usize = 3;
+/// Of a key.
+const MOST_WORDS: usize = 4;
 /// Stands before each of several pushed together.
 const EDGE: u8 = 0xff;
 /// Searched at a time without looking whether something has been found.
@@ -51,15 +53,16 @@ impl Recent {
         }
     }
 
-    /// Whether the key's last word stands here, in one of the ways in which programs write a key into a value; and its
-    /// reverse, by chance.
-    pub fn mentions(&self, key: &[u8]) -> [bool; 2] {
-        let found = |key: &[u8]| {
-            is_in(&self.bytes, &key[last_word(key)], |_| true)
-                || number_of(key).is_some_and(|number| self.mentions_number(number))
-        };
-        let Some(reversed) = reversed(key) else { return [false; 2] };
-        [found(key), found(&reversed)]
+    /// Whether what is new in a key, after the one `before` it, stands here in one of the ways in which programs write a key into
+    /// a value; and its reverse, by chance.
+    pub fn mentions(&self, key: &[u8], before: &[u8]) -> [bool; 2] {
+        let (new, reversed) = new_words(key, before);
+        let all = |words: &[Vec<u8>]| !words.is_empty() && words.iter().all(|word| is_in(&self.bytes, word, |_| true));
+        let number = |key: &[u8]| number_of(key).is_some_and(|number| self.mentions_number(number));
+        if new == reversed {
+            return [false; 2];
+        }
+        [all(&new) || number(key), all(&reversed) || number_reversed(key).is_some_and(|key| number(&key))]
     }
 
     /// As little-endian binary, or in decimal digits.
@@ -73,14 +76,31 @@ impl Recent {
         is_in(&self.bytes, &number.to_le_bytes(), |_| true) || is_in(&self.bytes, digits.as_bytes(), is_whole)
     }
 
-    /// Whether the key's last word stands here otherwise than in keys that begin as this one does.
-    pub fn mentions_elsewhere(&self, key: &[u8]) -> [bool; 2] {
-        let word = last_word(key);
-        let before = [&[EDGE], &key[..word.start]].concat();
-        let is_elsewhere = |at: usize| !self.bytes[..at].ends_with(&before);
-        let Some(reversed) = reversed(key) else { return [false; 2] };
-        [&key[word.clone()], &reversed[word]].map(|word| is_in(&self.bytes, word, is_elsewhere))
+    /// As `mentions`, but not in keys that begin as this one does.
+    pub fn mentions_elsewhere(&self, key: &[u8], before: &[u8]) -> [bool; 2] {
+        let start = [&[EDGE], &key[..last_word(key).start]].concat();
+        let is_elsewhere = |at: usize| !self.bytes[..at].ends_with(&start);
+        let (new, reversed) = new_words(key, before);
+        if new == reversed {
+            return [false; 2];
+        }
+        [new, reversed].map(|words| words.iter().all(|word| is_in(&self.bytes, word, is_elsewhere)))
     }
+}
+
+/// The last words of a key that do not stand in the one before it, the last one first, at least that; and their reverses.
+fn new_words(key: &[u8], before: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let words = key.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| word.len() >= WORD);
+    let words =
+        words.map(|word| &word[word.len().saturating_sub(NEEDLE)..]).filter(|word| !is_in(before, word, |_| true));
+    let mut new: Vec<Vec<u8>> = words.map(<[u8]>::to_vec).collect();
+    if new.is_empty() {
+        new.push(key[last_word(key)].to_vec());
+    }
+    new.reverse();
+    new.truncate(MOST_WORDS);
+    let reversed = new.iter().map(|word| word.iter().rev().copied().collect()).collect();
+    (new, reversed)
 }
 
 /// Where the last letters and digits of a key are, without what stands behind them; of a key without, its last bytes.
@@ -90,14 +110,13 @@ fn last_word(key: &[u8]) -> Range<usize> {
     if length >= WORD { end - length..end } else { key.len().saturating_sub(NEEDLE)..key.len() }
 }
 
-/// The key with its last word in reverse, unless that is no difference.
-fn reversed(key: &[u8]) -> Option<Vec<u8>> {
-    let word = last_word(key);
-    // A number's first byte says how long it is.
-    let from = if number_of(key).is_some() { word.start.max(1) } else { word.start };
+/// A number's key with its digits in reverse.
+fn number_reversed(key: &[u8]) -> Option<Vec<u8>> {
+    number_of(key)?;
     let mut reversed = key.to_vec();
-    reversed[from..word.end].reverse();
-    (reversed != key).then_some(reversed)
+    // The first byte says how long it is.
+    reversed[1..].reverse();
+    Some(reversed)
 }
 
 /// The number that a key is, if it is one as programs in Python have them: its length, and its bytes from the highest on.
@@ -137,12 +156,21 @@ mod tests {
         let key = [0x42, 0x12, 0x34];
         assert_eq!(number_of(&key), Some(0x1234));
         let text = format!("[7, {}, 9]", 0x1234);
-        for found in [&text.as_bytes()[..], &[9, 0, 0, 0, 0x34, 0x12, 0, 0, 7], &[1, 0x42, 0x12, 0x34]] {
-            assert_eq!(recent(found).mentions(&key), [true, false], "{found:?}");
+        for found in [text.as_bytes(), &[9, 0, 0, 0, 0x34, 0x12, 0, 0, 7], &[1, 0x42, 0x12, 0x34]] {
+            assert_eq!(recent(found).mentions(&key, b""), [true, false], "{found:?}");
         }
         let longer = format!("[1{}, {0}5]", 0x1234);
-        assert_eq!(recent(longer.as_bytes()).mentions(&key), [false, false]);
-        assert_eq!(recent(&[0x34, 0x12]).mentions(b"12"), [false, false]);
+        assert_eq!(recent(longer.as_bytes()).mentions(&key, b""), [false, false]);
+        assert_eq!(recent(&[0x34, 0x12]).mentions(b"12", b""), [false, false]);
+    }
+
+    #[test]
+    fn all_that_is_new_in_a_key_is_to_be_there() {
+        let values = recent(b"UA EWR, AA JFK");
+        assert!(values.mentions(b"2013-07-04 JFK", b"2013-07-04 EWR")[0]);
+        assert!(!values.mentions(b"2013-07-04 JFK", b"")[0]);
+        assert!(!values.mentions(b"07-04 UA1545 JFK", b"07-04 UA0017 EWR")[0]);
+        assert!(!values.mentions(b"111", b"")[0], "its reverse would be as well");
     }
 
     #[test]
@@ -192,8 +220,8 @@ mod tests {
                 recent.push(piece, 16);
                 prop_assert!(recent.bytes.len() <= 16 + 9);
                 prop_assert!(piece.len() < 2 || is_in(&recent.bytes, piece, |_| true));
-                recent.mentions(&key);
-                recent.mentions_elsewhere(&key);
+                recent.mentions(&key, piece);
+                recent.mentions_elsewhere(&key, piece);
             }
         }
     }

@@ -153,7 +153,7 @@ mod tests {
     fn summary(leaves: u32, key: impl Fn(u64) -> u64) -> Summary {
         let mut sketch = Sketch::default();
         for number in 0..COUNT {
-            if number % 16 == 0 {
+            if number.is_multiple_of(16) {
                 sketch.begin_burst();
             }
             let key = key(number);
@@ -182,7 +182,9 @@ mod tests {
 
     #[test]
     fn of_few_keys_that_are_most() {
-        let hot = |number: u64| if random(number) % 10 == 0 { random(!number) % 1_000 } else { random(!number) % 10 };
+        let hot = |number: u64| {
+            if random(number).is_multiple_of(10) { random(!number) % 1_000 } else { random(!number) % 10 }
+        };
         let seen = summary(1_000, hot);
         assert!(seen.top_16_share > 0.85, "{seen:?}");
         assert!(seen.distinct_share < 0.2, "{seen:?}");
