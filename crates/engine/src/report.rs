@@ -75,8 +75,10 @@ impl Core {
             let mut problems = Vec::new();
             let before = report.pages;
             let mut go_on = |pages| progress(before + pages, before + pages);
-            let census =
-                family.tree.verify(&mut |finding| problems.push(finding), &mut go_on).ok_or(Error::Interrupted)?;
+            let census = family
+                .tree
+                .verify(&|leaf| self.leaf_blobs.of(leaf), &mut |finding| problems.push(finding), &mut go_on)
+                .ok_or(Error::Interrupted)?;
             match family.usable() {
                 Ok(()) => {}
                 Err(Error::Closed) => return Err(Error::Closed),

@@ -47,11 +47,17 @@ type Report<'a> = &'a mut dyn FnMut(Finding);
 
 impl Tree {
     /// Checks order, fences, levels, heads and flags of what is in memory; reads all that is on disk, to the side, and
-    /// compares it with what is in memory and should be equal. `go_on` is asked once a page; false ends the walk.
+    /// compares it with what is in memory and should be equal. `named` tells which long values (extents' bits) the parent
+    /// of the leaf at an extent says it has. `go_on` is asked once a page; false ends the walk.
     ///
     /// It holds nothing between two leaves, so memory and space are freed meanwhile.
-    pub fn verify(&self, report: Report<'_>, go_on: &mut dyn FnMut(u64) -> bool) -> Option<Census> {
-        let mut walk = Walk { tree: self, report, census: Census::default(), through: Vec::new() };
+    pub fn verify(
+        &self,
+        named: &dyn Fn(u64) -> Vec<u64>,
+        report: Report<'_>,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Option<Census> {
+        let mut walk = Walk { tree: self, named, report, census: Census::default(), through: Vec::new() };
         let mut from = Some(Vec::new());
         while let Some(key) = from {
             let before = walk.census.pages;
@@ -66,6 +72,7 @@ impl Tree {
 
 struct Walk<'a> {
     tree: &'a Tree,
+    named: &'a dyn Fn(u64) -> Vec<u64>,
     report: Report<'a>,
     census: Census,
     /// The inner page that the last step came through, by level; an address only to know it again.
@@ -87,6 +94,8 @@ struct Seen<'g> {
     extent: u64,
     is_clean: bool,
     records: u32,
+    /// The long values that its parent says it has.
+    long_values: Vec<u64>,
 }
 
 impl Seen<'_> {
@@ -187,7 +196,9 @@ impl Walk<'_> {
             Found::Hot(leaf) => leaf.delta_len(),
             Found::Cold(_) => 0,
         };
-        Some(Seen { found, changes, extent: page.extent(), is_clean: !page.is(DIRTY), records: page.records() })
+        let extent = page.extent();
+        let (is_clean, records, long_values) = (!page.is(DIRTY), page.records(), (self.named)(extent));
+        Some(Seen { found, changes, extent, is_clean, records, long_values })
     }
 
     /// Checks what stands in the leaf from `from` on. False: it changed under our eyes, and is to be looked at again.
@@ -229,6 +240,19 @@ impl Walk<'_> {
         if matches!(seen.found, Found::Cold(_)) && leaf.count() != seen.records as usize {
             let what = format!("a leaf holds {} records and its parent says {}", leaf.count(), seen.records);
             (self.report)(Finding::new(place, what));
+        }
+        if let Some(aside) = &on_disk {
+            let mut held: Vec<u64> = aside.leaf().records().filter_map(|one| one.blob()?.extent()).collect();
+            let mut named = seen.long_values;
+            held.sort_unstable();
+            named.sort_unstable();
+            if held != named {
+                // What is not named counts as free space, and what is not held is never given back.
+                let places = |bits: &[u64]| bits.iter().filter_map(|&bits| offset(bits)).collect::<Vec<_>>();
+                let (held, named) = (places(&held), places(&named));
+                let what = format!("a leaf holds long values at bytes {held:?}, and its parent names {named:?}");
+                (self.report)(Finding::new(place, what));
+            }
         }
         if seen.is_clean && seen.extent == 0 {
             (self.report)(Finding::new(place, "a leaf that was never written counts as clean".into()));
