@@ -107,6 +107,7 @@ bench-tiers: .venv/.bench ## The same with data larger than memory (ARGS='--data
 .PHONY: docs
 docs: .venv/.test ## Make the pages again that are made from the code
 	$(BIN)/lyredb tunables --markdown > docs/tunables.md
+	$(BIN)/python -m lyredb.telemetry.page docs/telemetry.md
 
 .PHONY: wheel
 wheel: .venv/.python ## A wheel in dist/, tried in an empty environment without Rust

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from telemetry_readers import receiving
 
 import lyredb
 from lyredb import _engine
@@ -34,10 +35,17 @@ def has_python(file: Path) -> bool:
     return bool(PYTHON_BLOCK.search(file.read_text()))
 
 
+@pytest.fixture(scope="module")
+def otlp_receiver() -> Iterator[str]:
+    with receiving() as (_, address):
+        yield f"http://{address}"
+
+
 @pytest.mark.parametrize("file", [*filter(has_python, PAGES)], ids=lambda file: file.name)
 def test_the_examples_of_a_page_run_one_after_the_other(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, otlp_receiver: str
 ) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_receiver)
     monkeypatch.chdir(tmp_path)
     text = file.read_text()
     names: dict[str, Any] = {"__name__": "example"}

@@ -134,6 +134,8 @@ pub struct Tidying {
     logged: u64,
     /// Bytes a second in the window before; `None` before the first has ended.
     rate: Option<u64>,
+    /// Bytes that snapshots held back, until a sweep has dropped what they were of.
+    held_back: u64,
     sweep: Option<Sweep>,
     /// When the last sweep came to its end without reaching the slack.
     ended: Option<Ended>,
@@ -148,7 +150,7 @@ struct Ended {
 
 impl Default for Tidying {
     fn default() -> Tidying {
-        Tidying { window: Instant::now(), logged: 0, rate: None, sweep: None, ended: None }
+        Tidying { window: Instant::now(), logged: 0, rate: None, held_back: 0, sweep: None, ended: None }
     }
 }
 
@@ -164,7 +166,10 @@ impl Tidying {
         let Some(rate) = self.rate else { return Ok(()) };
         let usage = core.pages.usage();
         let log = core.log.bytes_since(core.checkpointed.segment.load(Ordering::Relaxed));
-        let excess = usage.free_bytes + log;
+        let held_back = core.maintenance.held_back();
+        self.held_back = self.held_back.max(held_back);
+        let let_go = if held_back == 0 { self.held_back } else { 0 };
+        let excess = usage.free_bytes + log + let_go;
         if excess <= core.slack_bytes(&usage) {
             (self.sweep, self.ended) = (None, None);
             return Ok(());
@@ -180,6 +185,9 @@ impl Tidying {
             return Ok(());
         }
         core.pages.trim()?;
+        if held_back == 0 {
+            self.held_back = 0;
+        }
         match self.sweep.get_or_insert_with(|| Sweep::new(STEP_BYTES)).next(&core.pages.usage()) {
             Some(moving) => core.checkpoint(Some(moving)),
             None => {

@@ -68,6 +68,29 @@ fn a_quiet_moment_gives_back_the_log_and_what_is_free() {
     assert_eq!(content(&killed, &killed.default_family()).len() as u64, KEYS / 8);
 }
 
+/// Long values, which have their own places in the file until nobody can read them.
+#[test]
+fn what_a_snapshot_held_back_is_given_back_once_it_is_closed() {
+    let database = open(&MemoryDisk::new(), &options());
+    let family = database.default_family();
+    let put_all = |length| {
+        for key in 0..100u64 {
+            family.put(&key.to_be_bytes(), &common::noise(length, key), None).expect("a put");
+        }
+        database.checkpoint().expect("a checkpoint");
+    };
+    put_all(200_000);
+    let snapshot = database.snapshot().expect("a snapshot");
+    put_all(10);
+    // It is seen to, and in vain, while the snapshot is open.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(folder_bytes(&database) > 100 * 200_000);
+    assert!(snapshot.get(&family, &7u64.to_be_bytes(), <[u8]>::len).expect("a read") == Some(200_000));
+    drop(snapshot);
+    assert_takes_soon(&database, TRIFLE_BYTES);
+    assert_sound(&database);
+}
+
 #[test]
 fn the_slack_is_for_the_user_to_choose() {
     let database = open(&MemoryDisk::new(), &options());
