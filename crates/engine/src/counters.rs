@@ -100,7 +100,7 @@ const INTERVALS: [u32; 5] = [256, 64, 64, 16, 16];
 /// Gets in a row that go into the sketch.
 const BURST: u32 = 16;
 /// One burst follows so many timed gets at most; fewer where there are few.
-const RAREST: u32 = 16;
+const RAREST: u32 = 64;
 /// Samples of a thread between two looks, about.
 const ENOUGH: u32 = 700;
 /// Threads with cells of their own; those beyond share the last row.
@@ -184,7 +184,7 @@ impl Cells {
             histograms: std::array::from_fn(|_| OnceLock::new()),
             is_sensing: AtomicBool::new(false),
             burst: AtomicU32::new(0),
-            spacing: AtomicU32::new(RAREST / 4),
+            spacing: AtomicU32::new(4),
             sketch: OnceLock::new(),
         };
         for (until_due, interval) in cells.until_due.iter().zip(INTERVALS) {
@@ -280,10 +280,13 @@ impl Row<'_> {
         self.cells.is_sensing.load(Ordering::Relaxed)
     }
 
-    /// As often as gets go into the sketch, about; of other operations that are timed one in `interval`.
-    pub fn is_drawn(self, interval: u32) -> bool {
-        let rarer = (self.cells.spacing.load(Ordering::Relaxed) * BURST).div_ceil(interval);
-        self.cells.random_below(rarer.max(1)) == 0
+    /// Of the timed operations of a kind so many are as often as gets go into the sketch, about: how many a drawn one stands
+    /// for; `None`: this one is not drawn.
+    pub fn drawn(self, measure: Measure) -> Option<u32> {
+        let interval = measure.interval();
+        let one_in = self.cells.spacing.load(Ordering::Relaxed) * INTERVALS[Measure::Get as usize] / BURST;
+        let rarer = (one_in / interval).max(1);
+        (self.cells.random_below(rarer) == 0).then_some(rarer * interval)
     }
 
     /// Lets the thread add to its sketch, unless somebody looks at it just now.

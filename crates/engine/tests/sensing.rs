@@ -196,3 +196,36 @@ fn scans_by_length_and_by_what_they_follow() {
     let others = sense(&database);
     assert!(dependent(&others) < 0.2, "{others:?}");
 }
+
+#[test]
+fn threads_are_sensed_while_somebody_looks() {
+    let database = open();
+    let (family, _) = filled(&database);
+    sense(&database);
+    let sampled: f64 = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..3)
+            .map(|worker| {
+                let family = &family;
+                scope.spawn(move || {
+                    let mut numbers = Numbers(worker);
+                    for _ in 0..READS {
+                        let number = numbers.below(KEYS);
+                        match numbers.below(4) {
+                            0 => family.put(&key(number), b"value", None).expect("room"),
+                            _ => read(family, number),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut sampled = 0.0;
+        while !workers.iter().all(|worker| worker.is_finished()) {
+            let seen = sense(&database);
+            sampled += seen["sampled"];
+            assert!((0.0..=1.0).contains(&seen["top_16_share"]) && seen["distinct_share"] <= 1.0, "{seen:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        sampled + sense(&database)["sampled"]
+    });
+    assert!(sampled > f64::from(READS * 3) / 256.0 / 2.0, "{sampled}");
+}

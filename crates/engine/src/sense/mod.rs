@@ -126,13 +126,11 @@ impl Sketch {
         }
     }
 
-    /// A single write, that stands for `weight` of them.
-    pub fn wrote(&mut self, key: &[u8], at: u64, position: Position, seen: Writes, sampled: bool) {
+    /// A single write.
+    pub fn wrote(&mut self, key: &[u8], at: u64, position: Position, seen: Writes) {
         self.count_writes(seen);
-        if sampled {
-            self.burst = self.burst.wrapping_add(1);
-            self.accessed(identity(key), at, position);
-        }
+        self.burst = self.burst.wrapping_add(1);
+        self.accessed(identity(key), at, position);
     }
 
     pub fn count_writes(&mut self, seen: Writes) {

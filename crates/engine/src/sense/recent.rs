@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 /// Of a key, no more than its last bytes are looked for: what stands before them may be written elsewhere.
 const NEEDLE: usize = 8;
 /// Shorter words are none.
@@ -56,13 +58,17 @@ impl Recent {
     /// Whether what is new in a key, after the one `before` it, stands here in one of the ways in which programs write a key into
     /// a value; and its reverse, by chance.
     pub fn mentions(&self, key: &[u8], before: &[u8]) -> [bool; 2] {
-        let (new, reversed) = new_words(key, before);
-        let all = |words: &[Vec<u8>]| !words.is_empty() && words.iter().all(|word| is_in(&self.bytes, word, |_| true));
-        let number = |key: &[u8]| number_of(key).is_some_and(|number| self.mentions_number(number));
-        if new == reversed {
+        let words = new_words(key, before);
+        if words.iter().all(|word| word.iter().eq(word.iter().rev())) {
             return [false; 2];
         }
-        [all(&new) || number(key), all(&reversed) || number_reversed(key).is_some_and(|key| number(&key))]
+        let number = |key: &[u8]| number_of(key).is_some_and(|number| self.mentions_number(number));
+        let is_here = |word: &[u8]| is_in(&self.bytes, word, |_| true);
+        let reversed = || number_reversed(key).is_some_and(|key| number(&key));
+        [
+            words.iter().all(|word| is_here(word)) || number(key),
+            words.iter().all(|word| in_reverse(word, is_here)) || reversed(),
+        ]
     }
 
     /// As little-endian binary, or in decimal digits.
@@ -80,27 +86,32 @@ impl Recent {
     pub fn mentions_elsewhere(&self, key: &[u8], before: &[u8]) -> [bool; 2] {
         let start = [&[EDGE], &key[..last_word(key).start]].concat();
         let is_elsewhere = |at: usize| !self.bytes[..at].ends_with(&start);
-        let (new, reversed) = new_words(key, before);
-        if new == reversed {
+        let words = new_words(key, before);
+        if words.iter().all(|word| word.iter().eq(word.iter().rev())) {
             return [false; 2];
         }
-        [new, reversed].map(|words| words.iter().all(|word| is_in(&self.bytes, word, is_elsewhere)))
+        let is_here = |word: &[u8]| is_in(&self.bytes, word, is_elsewhere);
+        [words.iter().all(|word| is_here(word)), words.iter().all(|word| in_reverse(word, is_here))]
     }
 }
 
-/// The last words of a key that do not stand in the one before it, the last one first, at least that; and their reverses.
-fn new_words(key: &[u8], before: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-    let words = key.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| word.len() >= WORD);
-    let words =
-        words.map(|word| &word[word.len().saturating_sub(NEEDLE)..]).filter(|word| !is_in(before, word, |_| true));
-    let mut new: Vec<Vec<u8>> = words.map(<[u8]>::to_vec).collect();
+/// The last words of a key that do not stand in the one before it, the last one first, at least that.
+fn new_words<'k>(key: &'k [u8], before: &[u8]) -> SmallVec<[&'k [u8]; MOST_WORDS]> {
+    let words = key.rsplit(|byte| !byte.is_ascii_alphanumeric()).filter(|word| word.len() >= WORD);
+    let words = words.map(|word| &word[word.len().saturating_sub(NEEDLE)..]);
+    let mut new: SmallVec<_> = words.filter(|word| !is_in(before, word, |_| true)).take(MOST_WORDS).collect();
     if new.is_empty() {
-        new.push(key[last_word(key)].to_vec());
+        new.push(&key[last_word(key)]);
     }
-    new.reverse();
-    new.truncate(MOST_WORDS);
-    let reversed = new.iter().map(|word| word.iter().rev().copied().collect()).collect();
-    (new, reversed)
+    new
+}
+
+fn in_reverse(word: &[u8], is_here: impl Fn(&[u8]) -> bool) -> bool {
+    let mut reversed = [0; NEEDLE];
+    let reversed = &mut reversed[..word.len()];
+    reversed.copy_from_slice(word);
+    reversed.reverse();
+    is_here(reversed)
 }
 
 /// Where the last letters and digits of a key are, without what stands behind them; of a key without, its last bytes.

@@ -14,11 +14,10 @@ impl FamilyCore {
     #[cold]
     pub fn sense_write(&self, key: &[u8], is_put: bool, place: &Place<'_>, guard: &Guard) {
         let row = self.counters.row();
-        let weight = u64::from(Measure::Put.interval()) * u64::from(is_put);
-        let seen = self.writes(key, place, weight);
+        let Some(weight) = row.drawn(Measure::Put) else { return };
+        let seen = if is_put { self.writes(key, place, weight.into()) } else { Writes::default() };
         let position = self.tree.position(key, guard);
-        let is_drawn = row.is_drawn(Measure::Put.interval());
-        row.sense(|sketch| sketch.wrote(key, row.done(), position, seen, is_drawn));
+        row.sense(|sketch| sketch.wrote(key, row.done(), position, seen));
     }
 
     /// A batch's changes, with their leaves in memory. Some of them stand for all.
