@@ -90,7 +90,8 @@ def test_gets_that_miss_count_once_in_the_curves(short: lyredb.Database[bytes, b
     read(short, 20_000, uniform, seed=2)
     (curve,) = short.tiering.curves()
     early = [ratio for size, ratio in curve.leaves if size < 100_000]
-    assert min(early) > 0.8, "no leaf is asked for twice in a row but by chance"
+    # Counted twice, half of all would be of a leaf that was asked for just before. The sample is small.
+    assert min(early) > 0.65, "no leaf is asked for twice in a row but by chance"
     # What was seen before the plan counts for half.
     assert 20_000 <= curve.accesses <= 30_000
     assert curve.point_reads == 1.0
