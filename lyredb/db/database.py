@@ -310,6 +310,27 @@ class Database(Family[K, V]):
         with reporting(progress, "compact") as report:
             self._engine.compact(report)
 
+    def reshape(self, family: str | None = None, *, progress: Progress = None) -> int:
+        """Brings leaves to the size that `leaf_bytes` asks for, where it was changed after they were filled.
+
+        Beside readers and writers. Without it leaves follow as they are written to. Ctrl-C stops it safely: what is done
+        stays.
+
+        Args:
+            family: Whose; None: of all families.
+            progress: Called with (done, total) leaves now and then; True shows a bar (needs rich).
+
+        Returns:
+            How many leaves were built.
+
+        Raises:
+            FamilyNotFoundError: There is no such family.
+            ReadOnlyError: The database is open for reading only.
+        """
+        with reporting(progress, "reshape") as report:
+            names = self.families() if family is None else [family]
+            return sum(self._engine.reshape(name, report) for name in names)
+
     def backup(self, destination: PathLike, *, progress: Progress = None) -> None:
         """Writes a consistent copy into a new folder, while others read and write.
 
