@@ -147,7 +147,8 @@ fn everything_goes_on_meanwhile() {
                     let (family, mut random, mut model) = (database.default_family(), Random(writer + 9), Model::new());
                     while goes_on() {
                         let key = [key(random.below(KEYS)), vec![b'w', writer as u8]].concat();
-                        let value = noise(random.below(if random.one_in(40) { 2_000 } else { 100 }), random.next());
+                        let longest = if random.one_in(40) { 2_000 } else { 100 };
+                        let value = noise(random.below(longest), random.next());
                         if random.one_in(4) {
                             family.delete(&key).expect("a deletion");
                             model.remove(&key);
@@ -194,6 +195,7 @@ fn everything_goes_on_meanwhile() {
         assert!(&mine == model, "what writer {writer} wrote");
     }
     assert_sound(&database);
+    database.sync().expect("it is synced");
     let killed = open(&disk.image(), &options);
     assert!(content(&killed, &killed.default_family()) == there_is, "after a kill");
     assert_sound(&killed);
