@@ -313,8 +313,8 @@ class Database(Family[K, V]):
     def reshape(self, family: str | None = None, *, progress: Progress = None) -> int:
         """Brings leaves to the size that `leaf_bytes` asks for, where it was changed after they were filled.
 
-        Beside readers and writers. Without it leaves follow as they are written to. Ctrl-C stops it safely: what is done
-        stays.
+        Beside readers and writers. Without it leaves follow as they are written to. Ctrl-C stops it safely: what is
+        done stays.
 
         Args:
             family: Whose; None: of all families.

@@ -32,8 +32,9 @@ Every knob of the engine is declared once, in its registry. A *database* setting
 So what was said last for the whole database goes first there. `db.reset` takes back what `db.configure` set for the
 same family, or for none, and what comes next in the list is in force again.
 
-What takes hold as pages are rewritten does so page by page, when they are next written to. `db.reshape()` brings all leaves
-to the size of `leaf_bytes` at once, beside readers and writers: some ten million records a second that are in memory.
+What takes hold as pages are rewritten does so page by page, when they are next written to. `db.reshape()` brings all
+leaves to the size of `leaf_bytes` at once, beside readers and writers: some ten million records a second that are in
+memory.
 
 ```python
 import lyredb
