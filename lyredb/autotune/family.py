@@ -370,7 +370,7 @@ class FamilyTuner:
             # It takes hold leaf by leaf, as they are rebuilt.
             length, settling = max(length, 2), 1
         length = max(length, 1)
-        return Terms(length=length, settling=settling, rest=2 * length, trusted=trusted)
+        return Terms(length=length, settling=settling, rest=max(2, length), trusted=trusted)
 
     def _put_side(self, contest: Contest) -> None:
         # A sentinel holds the default against what has won.

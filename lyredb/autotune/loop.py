@@ -83,6 +83,7 @@ class Loop:
         self._families: dict[str, FamilyTuner] = {}
         self._hands: dict[str, Hands] = {}
         self._weights: defaultdict[str, float] = defaultdict(float)
+        self._seen: set[str] = set()
         self._readings: dict[str, Reading] = {}
         self._timings: dict[str, Timings] = {}
         self._read_at = 0.0
@@ -173,9 +174,14 @@ class Loop:
         self._families.pop(name, None)
         self._hands.pop(name, None)
         self._weights.pop(name, None)
+        self._seen.discard(name)
 
     def _window(self, name: str, before: Reading, later: Reading, timings: Timings, seconds: float) -> Window:
         if not windows.enough(before, later):
+            return Window(None, Spent(), seconds)
+        if name not in self._seen:
+            # Its sketch has only begun in this one.
+            self._seen.add(name)
             return Window(None, Spent(), seconds)
 
         def grown(counter: str) -> float:

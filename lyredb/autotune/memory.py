@@ -16,7 +16,7 @@ from lyredb.autotune.journal import Value
 
 _MOST = 16
 # What differs by so much in one feature is another kind of work; noise of a window is a fraction of it.
-_SCALE = np.array([0.15 if feature.unit == "share" else 1.5 for feature in FEATURES])
+_SCALE = np.array([0.15 if feature.unit == "share" else 2.0 for feature in FEATURES])
 _FURTHEST = 3.0
 NEAR = 0.6
 """Of the distance between signatures: below it they are of the same work."""
