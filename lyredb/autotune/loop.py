@@ -89,7 +89,8 @@ class Loop:
         self._read_at = 0.0
         self._read()
         for name in self._readings:
-            if self._memories.load(name).in_force is not None:
+            memory = self._memories.load(name)
+            if memory.in_force is not None or memory.leaves_unsure or self._start:
                 self._family(name)
 
     def tick(self, *, frozen: bool = False) -> None:
