@@ -377,8 +377,10 @@ class FamilyTuner:
 
     def _put_side(self, contest: Contest) -> None:
         # A sentinel holds the default against what has won.
-        sides = ({}, self._incumbent) if contest is self._sentinel else (self._holder, self._challenger)
-        self._keep(sides[contest.side == "challenger"])
+        watched = contest is self._sentinel
+        holder: Settings = {} if watched else self._holder
+        challenger = self._incumbent if watched else self._challenger
+        self._keep(holder if contest.side == "holder" else challenger)
 
     def _keep(self, settings: Settings) -> None:
         self._hands.put(settings, _LONGEST_RETURN)
