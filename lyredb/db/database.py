@@ -320,7 +320,7 @@ class Database(Family[K, V]):
 
         Args:
             family: Whose; None: of all families.
-            progress: Called with (done, total) leaves now and then; True shows a bar (needs rich).
+            progress: Called with (done, total) leaves of a family now and then; True shows a bar (needs rich).
 
         Returns:
             How many leaves were built.
