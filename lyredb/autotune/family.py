@@ -107,7 +107,14 @@ class FamilyTuner:
     """Is told of each window, and puts in force what the next one is to have."""
 
     def __init__(
-        self, name: str, hands: Hands, tools: Tools, memory: Memory, save: Callable[[Memory], None], start: Settings
+        self,
+        name: str,
+        hands: Hands,
+        tools: Tools,
+        *,
+        memory: Memory,
+        save: Callable[[Memory], None],
+        start: Settings,
     ) -> None:
         """Begins with what was good last, or else with `start`.
 

@@ -164,9 +164,13 @@ class Loop:
         found = self._families.get(name)
         if found is None:
             hands = self._hands[name] = Hands(self._engine, name, self._ended)
-            memory = self._memories.load(name)
             found = FamilyTuner(
-                name, hands, self._tools, memory, lambda memory: self._memories.save(name, memory), self._start
+                name,
+                hands,
+                self._tools,
+                memory=self._memories.load(name),
+                save=lambda memory: self._memories.save(name, memory),
+                start=self._start,
             )
             self._families[name] = found
         return found
