@@ -95,8 +95,11 @@ def between(earlier: Timings, later: Timings) -> dict[str, Buckets]:
     for kind, (_, buckets) in later.items():
         if kind not in _SAMPLED_EVERY:
             continue
+        before = earlier.get(kind, (0.0, ()))[1]
+        if buckets == before:
+            continue
         counts = {(low, high): count for low, high, count in buckets}
-        for low, high, count in earlier.get(kind, (0.0, ()))[1]:
+        for low, high, count in before:
             left = counts.get((low, high), 0) - count
             if left < 0:
                 return {}
