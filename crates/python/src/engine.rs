@@ -139,6 +139,21 @@ impl Engine {
         self.run(py, |database| database.reset(family, &names))
     }
 
+    /// Makes what automatic tuning has set, for a family or for the database, exactly this: until it is closed.
+    ///
+    /// What a user set goes before it, and what was tuned for a family before what was for the database. Raises
+    /// ConfigError, and changes nothing, for settings that presets may not set either, and FamilyNotFoundError.
+    fn tune(&self, py: Python<'_>, family: Option<&str>, settings: &Bound<'_, PyDict>) -> PyResult<()> {
+        let settings = convert::settings(settings)?;
+        self.run(py, |database| database.tune(family, &settings))
+    }
+
+    /// Brings a family's leaves to the size of `leaf_bytes`; how many were built.
+    fn reshape(&self, py: Python<'_>, family: &str, progress: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
+        let database = self.database()?;
+        progress::run(py, progress, |progress| database.reshape(family, progress))
+    }
+
     /// Rows of (name, value, pinned).
     fn settings<'py>(
         &self,
@@ -240,6 +255,22 @@ impl Engine {
         let families = PyDict::new(py);
         for (name, figures) in self.run(py, |database| database.sense(go_on))? {
             families.set_item(name, figures.into_py_dict(py)?)?;
+        }
+        Ok(families)
+    }
+
+    /// By family and kind of operation: (sum in ns, [(low, high, count), ...]) of samples since the opening.
+    ///
+    /// The kinds are those of `Database.stats` that are in seconds: "scan" is whole scans, "scan_row" the same by row.
+    /// It waits for nothing, where `stats` waits for a running checkpoint.
+    fn timings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let families = PyDict::new(py);
+        for (name, readings) in self.run(py, engine::Database::timings)? {
+            let readings = readings.into_iter().map(|(kind, reading)| {
+                let buckets: Vec<(u64, u64, u64)> = reading.buckets().collect();
+                (kind, (reading.sum, buckets))
+            });
+            families.set_item(name, readings.into_py_dict(py)?)?;
         }
         Ok(families)
     }

@@ -306,10 +306,10 @@ pub fn options_with(given: &[(String, Value)], durability: Durability, now: &Arc
 pub fn steps(mix: &Mix, count: usize, keys: u64, seed: u64) -> Vec<Step> {
     let mut maker = Maker { mix, keys, random: Random(seed), names: vec![DEFAULT_FAMILY.to_string()], made: 0 };
     let mut steps: Vec<Step> = (0..mix.families_first).map(|_| maker.create()).collect();
-    if mix.reads > 0 {
-        steps.extend(maker.through_all_forms());
-    }
     while steps.len() < count {
+        if mix.reads > 0 && (steps.len() <= 1 || maker.random.one_in(20)) {
+            steps.extend(maker.through_all_forms());
+        }
         steps.push(maker.step());
         if mix.expiring && maker.random.one_in(5) {
             steps.push(Step::Advance(maker.random.below(300)));
@@ -373,6 +373,9 @@ impl Maker<'_> {
     }
 
     fn drive_out(&mut self) -> Step {
+        if self.random.one_in(6) {
+            return self.reshape();
+        }
         // Everything, or some of it.
         Step::DriveOut(self.random.below(4) * (8 << 10))
     }
@@ -474,7 +477,15 @@ impl Maker<'_> {
         }
     }
 
+    fn reshape(&mut self) -> Step {
+        let name = self.random.below(self.names.len() as u64) as usize;
+        Step::Reshape(self.names[name].clone())
+    }
+
     fn setting(&mut self) -> Step {
+        if self.random.one_in(5) {
+            return self.reshape();
+        }
         let count = self.names.len() as u64;
         let family = self.random.below(count + count / 2 + 1);
         let family = self.names.get(family as usize).cloned();
