@@ -210,6 +210,13 @@ class Engine:
     def set_note(self, family: str, note: str | None) -> None: ...
     def configure(self, family: str | None, settings: Mapping[str, _Setting]) -> None: ...
     def reset(self, family: str | None, names: list[str]) -> None: ...
+    def tune(self, family: str | None, settings: Mapping[str, _Setting]) -> None:
+        """Makes what automatic tuning has set, for a family or for the database, exactly this: until it is closed.
+
+        What a user set goes before it, and what was tuned for a family before what was for the database. Raises
+        ConfigError, and changes nothing, for settings that presets may not set either, and FamilyNotFoundError.
+        """
+    def reshape(self, family: str, progress: Callable[[int, int], object] | None) -> int: ...
     def settings(self, family: str | None) -> list[tuple[str, _Setting, bool]]: ...
     def snapshot(self) -> Snapshot: ...
     def begin(self, serializable: bool, timeout: _Seconds | None) -> Transaction: ...
@@ -228,6 +235,12 @@ class Engine:
 
         The sketch is made from a call with `go_on` to one without. Its figures are those from "sampled" on, of a sample
         of the point accesses; `lyredb.autotune.features` says what they mean. Between two calls a thread keeps 4,096.
+        """
+    def timings(self) -> dict[str, dict[str, tuple[int, list[tuple[int, int, int]]]]]:
+        """By family and kind of operation: (sum in ns, [(low, high, count), ...]) of the sampled ones since the opening.
+
+        The kinds are those of `Database.stats` that are in seconds: "scan" is whole scans, "scan_row" the same by row. It
+        waits for nothing, where `stats` waits for a running checkpoint.
         """
     def take_events(self) -> list[tuple[str, str | None, int, int, dict[str, int]]]:
         """What happened since the last call: (kind, family, Unix time of its beginning in ns, how long in ns, numbers).

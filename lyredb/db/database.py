@@ -28,6 +28,7 @@ from lyredb.db.transaction import Transaction
 from lyredb.db.watch import Watch
 
 if TYPE_CHECKING:
+    from lyredb.autotune.tuner import Tuner
     from lyredb.tiering.manager import Tiering
 
 K = TypeVar("K")
@@ -42,7 +43,7 @@ _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.1
 
 # Of `open`, beside tunables.
-_ARGUMENTS = ("preset", "durability", "memory_bytes", "read_only", "create", "tiering", "key", "value")
+_ARGUMENTS = ("preset", "durability", "memory_bytes", "read_only", "create", "tiering", "autotune", "key", "value")
 
 
 class Database(Family[K, V]):
@@ -51,12 +52,13 @@ class Database(Family[K, V]):
     Any number of threads may use it. `with` closes it; so does the end of the program.
     """
 
-    __slots__ = ("_engine", "_families", "_lock", "_tiering", "_watch")
+    __slots__ = ("_engine", "_families", "_lock", "_tiering", "_tuner", "_watch")
 
     _engine: _engine.Engine
     _families: dict[str, Family[Any, Any]]
     _lock: threading.RLock
     _tiering: Tiering | None
+    _tuner: Tuner | None
     _watch: Watch | None
 
     def __new__(cls, engine: _engine.Engine, key: _engine.Codec, value: _engine.Codec) -> Database[K, V]:
@@ -65,7 +67,7 @@ class Database(Family[K, V]):
         self._database = self
         self._families = {}
         self._lock = threading.RLock()
-        self._tiering = self._watch = None
+        self._tiering = self._tuner = self._watch = None
         return self
 
     # --- families
@@ -310,6 +312,27 @@ class Database(Family[K, V]):
         with reporting(progress, "compact") as report:
             self._engine.compact(report)
 
+    def reshape(self, family: str | None = None, *, progress: Progress = None) -> int:
+        """Brings leaves to the size that `leaf_bytes` asks for, where it was changed after they were filled.
+
+        Beside readers and writers. Without it leaves follow as they are written to. Ctrl-C stops it safely: what is done
+        stays.
+
+        Args:
+            family: Whose; None: of all families.
+            progress: Called with (done, total) leaves now and then; True shows a bar (needs rich).
+
+        Returns:
+            How many leaves were built.
+
+        Raises:
+            FamilyNotFoundError: There is no such family.
+            ReadOnlyError: The database is open for reading only.
+        """
+        with reporting(progress, "reshape") as report:
+            names = self.families() if family is None else [family]
+            return sum(self._engine.reshape(name, report) for name in names)
+
     def backup(self, destination: PathLike, *, progress: Progress = None) -> None:
         """Writes a consistent copy into a new folder, while others read and write.
 
@@ -344,6 +367,26 @@ class Database(Family[K, V]):
                 self._tiering = module.Tiering(self)
             return cast("Tiering", self._tiering)
 
+    @property
+    def autotune(self) -> Tuner:
+        """Its automatic tuning: `print(db.autotune.status())`.
+
+        Raises:
+            ConfigError: It was opened without.
+            ForkedError: The database is of the parent process.
+        """
+        with self._own_lock():
+            if self._tuner is None:
+                raise ConfigError(
+                    "the database is not tuned automatically", suggestion="lyredb.open(path, autotune=True)"
+                )
+            return self._tuner
+
+    def _change_note(self, family: str, change: Callable[[str | None], str]) -> None:
+        """For what is kept with a family: replaces its note, which has the names of its codecs too."""
+        with self._own_lock():
+            self._engine.set_note(family, change(self._engine.note(family)))
+
     # --- life
 
     @property
@@ -371,9 +414,11 @@ class Database(Family[K, V]):
 
         Safe while other threads use the database: their next call raises ClosedError. May be called again.
         """
-        # In a forked child there is no such thread: this raises ForkedError there.
-        if not self._engine.closed and self._watch is not None:
-            self._watch.stop()
+        # In a forked child there are no such threads: this raises ForkedError there.
+        if not self._engine.closed:
+            for thread in (self._tuner, self._watch):
+                if thread is not None:
+                    thread.stop()
         self._engine.close()
         _open_databases.discard(self)
 
@@ -439,6 +484,7 @@ def open(
     read_only: bool = False,
     create: bool = True,
     tiering: bool | None = None,
+    autotune: bool = False,
     key: None = None,
     value: None = None,
     **tunables: settings.Value,
@@ -453,6 +499,7 @@ def open(
     read_only: bool = False,
     create: bool = True,
     tiering: bool | None = None,
+    autotune: bool = False,
     key: codecs.CodecLike | None = None,
     value: codecs.CodecLike | None = None,
     **tunables: settings.Value,
@@ -466,6 +513,7 @@ def open(
     read_only: bool = False,
     create: bool = True,
     tiering: bool | None = None,
+    autotune: bool = False,
     key: codecs.CodecLike | None = None,
     value: codecs.CodecLike | None = None,
     **tunables: settings.Value,
@@ -482,6 +530,8 @@ def open(
         create: Make the database if there is none.
         tiering: Whether a thread watches if memory is short, and then divides it anew as the work changes; see
             `Database.tiering`. None: unless it is open for reading only.
+        autotune: Whether a thread recognises the work of each family and keeps the settings that are measurably best for
+            it; see `Database.autotune`. A `preset` is then only where it begins. Needs `pip install 'lyredb[autotune]'`.
         key: The codec of the default family's keys; see `Database.family`.
         value: The codec of the default family's values.
         **tunables: Settings of the database and defaults for its families; `lyredb tunables` lists them.
@@ -492,7 +542,8 @@ def open(
         NotADatabaseError: There is something else at `path`.
         NewerFormatError: A newer LyreDB wrote it.
         CorruptionError: It is damaged; `lyredb.salvage` saves what can still be read.
-        ConfigError: A setting, preset or codec is not known, or the codec is another one than before.
+        ConfigError: A setting, preset or codec is not known, or the codec is another one than before; or a package that
+            `autotune` needs is not installed, or the database is to be read only.
         OSError: The system refused something.
     """
     chosen: dict[str, settings.Value] = dict(tunables)
@@ -502,8 +553,11 @@ def open(
     for codec, role in ((key, "key"), (value, "value")):
         if codec is not None:
             codecs.resolve(codec, role=role)
-    if preset is not None:
-        chosen = {**settings.of_preset(preset), **chosen}
+    begin = settings.of_preset(preset) if preset is not None else {}
+    if autotune:
+        _require_tuning(read_only=read_only)
+    else:
+        chosen = {**begin, **chosen}
     engine = _engine.Engine(
         os.fsdecode(path), durability=durability, read_only=read_only, create=create, settings=chosen
     )
@@ -516,7 +570,20 @@ def open(
     _open_databases.add(database)
     if tiering or (tiering is None and not read_only):
         database._watch = Watch(database)  # pyright: ignore[reportPrivateUsage]
+    if autotune:
+        database._tuner = _tuning().Tuner(database, begin)  # pyright: ignore[reportPrivateUsage]
     return database
+
+
+def _tuning() -> Any:
+    # Not before it is asked for: most programs need none of it.
+    return importlib.import_module("lyredb.autotune.tuner")
+
+
+def _require_tuning(*, read_only: bool) -> None:
+    if read_only:
+        raise ConfigError("a database that is open for reading only is not tuned", suggestion="leave autotune out")
+    _tuning().require_packages()
 
 
 def _is(native: _engine.Codec, given: codecs.CodecLike | None) -> bool:
@@ -526,15 +593,16 @@ def _is(native: _engine.Codec, given: codecs.CodecLike | None) -> bool:
 
 def _remember(engine: _engine.Engine, name: str, pair: Iterable[_engine.Codec]) -> None:
     key, value = pair
-    engine.set_note(name, json.dumps({"key": key.name, "value": value.name}))
+    kept: dict[str, Any] = json.loads(engine.note(name) or "{}")
+    engine.set_note(name, json.dumps({**kept, "key": key.name, "value": value.name}))
 
 
 def _agreed(
     engine: _engine.Engine, name: str, key: codecs.CodecLike | None, value: codecs.CodecLike | None
 ) -> tuple[_engine.Codec, _engine.Codec]:
     """The codecs of a family that exists: those asked for, if they are the ones it was made with."""
-    note = engine.note(name)
-    if note is None:
+    remembered: dict[str, Any] = json.loads(engine.note(name) or "{}")
+    if "key" not in remembered:
         # Made without codecs, so of bytes; while it is empty that can still change.
         pair = codecs.resolve(key or "bytes", role="key"), codecs.resolve(value or "bytes", role="value")
         if (pair[0].name, pair[1].name) != ("bytes", "bytes"):
@@ -543,7 +611,6 @@ def _agreed(
                 _refuse(name, "key" if pair[0].name != "bytes" else "value", "bytes")
             _remember(engine, name, pair)
         return pair
-    remembered: dict[str, str] = json.loads(note)
     return (
         _one_agreed(name, "key", key, remembered["key"]),
         _one_agreed(name, "value", value, remembered["value"]),

@@ -15,7 +15,7 @@ use crate::family::{Family, FamilyCore};
 use crate::host::{Host, Silent};
 use crate::pause::{Point, point};
 use crate::range::Range;
-use crate::report::{CheckReport, Stats};
+use crate::report::{CheckReport, Stats, Timings};
 use crate::sense::Sensed;
 use crate::snapshot::{Progress, Snapshot};
 use crate::sync::{MutexGuard, Ordering};
@@ -241,6 +241,15 @@ impl Database {
         self.change_settings(family, |target| target.reset(names))
     }
 
+    /// Makes what automatic tuning has set for `family`, or for the database, exactly this, all or nothing, at once and
+    /// until it is closed. Whatever a user set goes before it; a family's goes before the database's.
+    pub fn tune(&self, family: Option<&str>, settings: &[(String, Value)]) -> Result<()> {
+        let _catalogue = self.change_catalogue()?;
+        self.settings_of(family)?.tune(settings)?;
+        self.core.settings_changed();
+        Ok(())
+    }
+
     /// Name, value in force, and whether the user pinned it. Without `family`, the database's own.
     pub fn settings(&self, family: Option<&str>) -> Result<Vec<(&'static str, Value, bool)>> {
         self.core.open_check()?;
@@ -320,6 +329,14 @@ impl Database {
         self.core.compact(progress)
     }
 
+    /// Brings the leaves of `family` to the size of `leaf_bytes`; how many were built. Beside readers and writers, a leaf or
+    /// so at a time. `progress` gets leaves looked at.
+    pub fn reshape(&self, family: &str, progress: Progress<'_>) -> Result<u64> {
+        self.changeable()?;
+        let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;
+        self.core.reshape(&core, progress)
+    }
+
     /// A consistent copy in the new or empty folder `destination`, beside readers and writers. `progress` gets bytes.
     pub fn backup(&self, destination: &Path, progress: Progress<'_>) -> Result<()> {
         self.changeable()?;
@@ -358,6 +375,12 @@ impl Database {
     /// from a call with `go_on` to one without; who looks no more leaves it full, and then it costs nothing either.
     pub fn sense(&self, go_on: bool) -> Result<Vec<Sensed>> {
         self.core.sense(go_on)
+    }
+
+    /// By family: how long the sampled operations of each kind took since the database was opened. Unlike `stats` it waits
+    /// for nothing.
+    pub fn timings(&self) -> Result<Vec<Timings>> {
+        self.core.timings()
     }
 
     /// From how long on operations and transactions are events.

@@ -43,6 +43,7 @@ mod pins;
 mod range;
 pub mod replacement;
 mod report;
+mod reshape;
 mod salvage;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
@@ -66,7 +67,7 @@ pub use family::{Family, Resident};
 pub use histogram::Reading;
 pub use host::{Host, OpenSnapshot, Origin, Silent, Warning};
 pub use range::{KeyRange, Range};
-pub use report::{CheckReport, Distribution, Figures, Problem, Stat, Stats};
+pub use report::{CheckReport, Distribution, Figures, Problem, Stat, Stats, Timings};
 pub use salvage::{SalvageOptions, SalvageReport, SalvagedFamily, salvage, salvage_on};
 pub use snapshot::{Progress, Snapshot};
 pub use transaction::{Savepoint, Transaction};

@@ -1,8 +1,11 @@
 //! What `check` and `stats` tell.
 
+use std::sync::Arc;
+
 use crate::core::Core;
 use crate::counters::{Count, Measure};
 use crate::error::{Error, Result};
+use crate::family::FamilyCore;
 use crate::histogram::Reading;
 use crate::memory::Part;
 use crate::pagefile::{Extent, PAGE_FILE_NAME};
@@ -56,6 +59,9 @@ pub struct Figures {
     pub figures: Vec<(&'static str, Stat)>,
     pub distributions: Vec<(&'static str, Distribution)>,
 }
+
+/// A family's name, and by kind of operation the nanoseconds that the sampled ones took.
+pub type Timings = (String, Vec<(&'static str, Reading)>);
 
 #[derive(Clone, Debug)]
 pub struct Stats {
@@ -190,6 +196,16 @@ impl Core {
         let distributions =
             vec![("log_sync", Distribution::Times(syncs)), ("checkpoint", Distribution::Times(checkpoints))];
         Ok(Stats { database: Figures { figures: database, distributions }, families })
+    }
+
+    pub fn timings(&self) -> Result<Vec<Timings>> {
+        self.open_check()?;
+        let of = |family: &Arc<FamilyCore>| {
+            let times = Measure::ALL.iter().filter(|(measure, _)| *measure != Measure::ScanLength);
+            let readings = times.map(|&(measure, name)| (name, family.counters.read(measure)));
+            (family.name.read().clone(), readings.collect())
+        };
+        Ok(self.all_families().iter().map(of).collect())
     }
 
     pub fn is_closed(&self) -> bool {

@@ -301,18 +301,25 @@ struct Choice {
     given: Option<i64>,
     /// `kept` was set since the opening, so that it is what the user said last.
     is_newer: bool,
+    /// What automatic tuning found, for as long as the database is open.
+    tuned: Option<i64>,
 }
 
 impl Choice {
     fn value(&self) -> Option<i64> {
         if self.is_newer { self.kept.or(self.given) } else { self.given.or(self.kept) }
     }
+
+    fn without_kept(&self) -> Choice {
+        Choice { kept: None, is_newer: false, ..*self }
+    }
 }
 
 /// The values in force for one family, or for the database; read by every thread at any time.
 ///
 /// A family's own value goes before those of the database, where what was said last goes first: set without a family
-/// since the opening, given to `open`, kept from before. If there is none of these it is the registry's default.
+/// since the opening, given to `open`, kept from before. If there is none of these it is what was tuned, a family's own
+/// before the database's, and else the registry's default.
 #[derive(Debug)]
 pub struct Settings {
     scope: Scope,
@@ -346,16 +353,21 @@ impl Settings {
         settings
     }
 
-    /// The one place that says which choice goes before which; `None`: nobody chose.
+    /// The one place that says which choice of users goes before which; `None`: nobody chose.
     fn chosen(&self, index: usize) -> Option<i64> {
         let own = self.choices.lock()[index].value();
         own.or_else(|| self.above.as_ref()?.chosen(index))
     }
 
+    fn tuned(&self, index: usize) -> Option<i64> {
+        let own = self.choices.lock()[index].tuned;
+        own.or_else(|| self.above.as_ref()?.tuned(index))
+    }
+
     /// Brings the values up to date with the choices; a family's, when the database's have changed.
     pub fn refresh(&self) {
         for (index, tunable) in REGISTRY.iter().enumerate() {
-            let value = self.chosen(index).unwrap_or(tunable.default);
+            let value = self.chosen(index).or_else(|| self.tuned(index)).unwrap_or(tunable.default);
             self.values[index].store(value as u64, Ordering::Relaxed);
         }
     }
@@ -401,12 +413,26 @@ impl Settings {
         Ok(())
     }
 
+    /// Makes what is tuned exactly this; all or nothing. Whatever a user chose goes before it.
+    pub fn tune(&self, settings: &[(String, Value)]) -> Result<()> {
+        let settings = self.encode(settings)?;
+        if let Some(&(index, _)) = settings.iter().find(|(index, _)| !REGISTRY[*index].tuner) {
+            let why = "it changes what a program can observe, so that only its user may set it".into();
+            return Err(Error::Config { name: REGISTRY[index].name.into(), why });
+        }
+        self.choose(|choices| {
+            choices.iter_mut().for_each(|choice| choice.tuned = None);
+            settings.into_iter().for_each(|(index, value)| choices[index].tuned = Some(value));
+        });
+        Ok(())
+    }
+
     /// Forgets what `set` set; what was given to `open` holds again. All or nothing.
     pub fn reset(&self, names: &[String]) -> Result<()> {
         let indexes = names.iter().map(|name| self.index(name)).collect::<Result<Vec<_>>>()?;
         self.choose(|choices| {
             for index in indexes {
-                choices[index] = Choice { given: choices[index].given, ..Choice::default() };
+                choices[index] = choices[index].without_kept();
             }
         });
         Ok(())
@@ -420,7 +446,7 @@ impl Settings {
         self.choose(|choices| choices.copy_from_slice(&copy.0));
     }
 
-    /// Name, value, and whether a user chose it, here or for the whole database.
+    /// Name, value in force, and whether a user chose it, here or for the whole database.
     pub fn list(&self) -> Vec<(&'static str, Value, bool)> {
         let mine = REGISTRY.iter().enumerate().filter(|(_, tunable)| tunable.scope == self.scope);
         mine.map(|(index, tunable)| (tunable.name, tunable.decode(self.raw(index)), self.chosen(index).is_some()))
@@ -438,7 +464,7 @@ impl Settings {
     pub fn keep(&self, settings: &[(String, Value)]) -> Result<()> {
         let settings = self.encode(settings)?;
         self.choose(|choices| {
-            choices.iter_mut().for_each(|choice| *choice = Choice { given: choice.given, ..Choice::default() });
+            choices.iter_mut().for_each(|choice| *choice = choice.without_kept());
             settings.into_iter().for_each(|(index, value)| choices[index].kept = Some(value));
         });
         Ok(())
@@ -626,6 +652,10 @@ mod tests {
             (database.leaf_bytes(), family.leaf_bytes(), family.list()[LEAF_BYTES].2)
         };
         assert_eq!(in_force(), (8192, 8192, false));
+        database.tune(&of(1024)).expect("in range");
+        assert_eq!(in_force(), (1024, 1024, false), "tuned for the database");
+        family.tune(&of(2048)).expect("in range");
+        assert_eq!(in_force(), (1024, 2048, false), "tuned for the family");
         database.keep(&of(1025)).expect("in range");
         assert_eq!(in_force(), (1025, 1025, true), "kept from before");
         database.give(&of(1026)).expect("in range");
@@ -647,5 +677,17 @@ mod tests {
         database.keep(&[]).expect("nothing");
         assert_eq!(in_force(), (1026, 1028, true));
         assert!(matches!(family.reset(&["memory_bytes".to_string()]), Err(Error::Config { .. })));
+        // What was tuned has stayed below all of it, and nothing of it is kept.
+        let database = Arc::new(Settings::of_database());
+        let family = Settings::of_family(&database);
+        database.tune(&of(1024)).expect("in range");
+        database.set(&of(1027)).expect("in range");
+        database.reset(&name).expect("known");
+        assert_eq!((database.leaf_bytes(), database.kept()), (1024, vec![]));
+        database.tune(&[]).expect("nothing");
+        family.refresh();
+        assert_eq!((database.leaf_bytes(), family.leaf_bytes()), (8192, 8192));
+        let limit = [("held_back_bytes".to_string(), Value::Integer(1 << 20))];
+        assert!(matches!(database.tune(&limit), Err(Error::Config { .. })), "users' own");
     }
 }

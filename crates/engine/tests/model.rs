@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lyredb_engine::disk::MemoryDisk;
 use lyredb_engine::tunables::Value;
-use lyredb_engine::{Batch, Columns, Database, Durability, Family, Fetched, Options, Range, Rows, Snapshot, Stat};
+use lyredb_engine::{
+    Batch, Columns, DEFAULT_FAMILY, Database, Durability, Family, Fetched, Options, Range, Rows, Snapshot, Stat,
+};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -31,6 +33,8 @@ enum Step {
     DriveOut(u8),
     /// The setting of that number, live.
     Tune(u8),
+    /// All leaves to so many KiB, at once.
+    Reshape(u8),
     Reopen,
     Crash,
 }
@@ -50,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Compact),
         4 => (0u8..4).prop_map(Step::DriveOut),
         3 => (0..SETTINGS.len() as u8).prop_map(Step::Tune),
+        2 => prop_oneof![Just(1u8), Just(2), Just(8), Just(32)].prop_map(Step::Reshape),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
     ]
@@ -245,6 +250,11 @@ fn play(steps: Vec<Step>) {
                 let (name, value) = SETTINGS[usize::from(which)];
                 let value = value.map_or_else(|text| Value::Text(text.into()), Value::Integer);
                 database.configure(None, &[(name.into(), value)]).expect("a setting");
+            }
+            Step::Reshape(size) => {
+                let setting = ("leaf_bytes".into(), Value::Integer(i64::from(size) << 10));
+                database.configure(None, &[setting]).expect("a setting");
+                database.reshape(DEFAULT_FAMILY, &mut |_, _| true).expect("it is cut anew");
             }
             Step::Reopen => {
                 snapshots.clear();

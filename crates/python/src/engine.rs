@@ -139,6 +139,18 @@ impl Engine {
         self.run(py, |database| database.reset(family, &names))
     }
 
+    /// Makes what automatic tuning has set, for a family or for the database, exactly this.
+    fn tune(&self, py: Python<'_>, family: Option<&str>, settings: &Bound<'_, PyDict>) -> PyResult<()> {
+        let settings = convert::settings(settings)?;
+        self.run(py, |database| database.tune(family, &settings))
+    }
+
+    /// Brings a family's leaves to the size of `leaf_bytes`; how many were built.
+    fn reshape(&self, py: Python<'_>, family: &str, progress: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
+        let database = self.database()?;
+        progress::run(py, progress, |progress| database.reshape(family, progress))
+    }
+
     /// Rows of (name, value, pinned).
     fn settings<'py>(
         &self,
@@ -240,6 +252,19 @@ impl Engine {
         let families = PyDict::new(py);
         for (name, figures) in self.run(py, |database| database.sense(go_on))? {
             families.set_item(name, figures.into_py_dict(py)?)?;
+        }
+        Ok(families)
+    }
+
+    /// By family and kind of operation: (sum in ns, [(low, high, count), ...]) of the sampled ones since the opening.
+    fn timings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let families = PyDict::new(py);
+        for (name, readings) in self.run(py, engine::Database::timings)? {
+            let readings = readings.into_iter().map(|(kind, reading)| {
+                let buckets: Vec<(u64, u64, u64)> = reading.buckets().collect();
+                (kind, (reading.sum, buckets))
+            });
+            families.set_item(name, readings.into_py_dict(py)?)?;
         }
         Ok(families)
     }

@@ -72,6 +72,16 @@ impl World {
         self.versions.wait_visible(version).expect("none is lost");
     }
 
+    fn reshape(&self, leaf_bytes: i64) {
+        let settings = &self.tree.around().settings;
+        settings.give(&[("leaf_bytes".to_string(), Value::Integer(leaf_bytes))]).expect("it is within its bounds");
+        let mut from = Some(Vec::new());
+        while let Some(key) = from {
+            let (mut writer, guard) = (self.tree.writer.lock(), epoch::pin());
+            from = self.tree.reshape(&mut writer, &key, &guard).expect("nothing is read from disk").next;
+        }
+    }
+
     fn get(&self, key: u8, as_of: AsOf) -> Option<u64> {
         let guard = epoch::pin();
         match self.tree.lookup(&[key], as_of, &guard) {
@@ -168,5 +178,37 @@ fn a_leaf_that_was_split_is_there_for_those_who_still_hold_it() {
                 scope.spawn(move || assert_eq!(world.get(key, AsOf::Newest), Some(1), "key {key} is not found"));
             }
         });
+    });
+}
+
+#[test]
+fn leaves_become_larger_and_smaller_under_readers_and_a_writer() {
+    const KEYS: [u8; 6] = [10, 20, 30, 40, 50, 60];
+    explore(12_000, || {
+        let world = World::new(2);
+        world.commit(&KEYS.map(|key| (key, Some(1))), 200);
+        thread::scope(|scope| {
+            let world = &world;
+            scope.spawn(move || {
+                for leaf_bytes in [64 << 10, 1 << 10] {
+                    world.reshape(leaf_bytes);
+                }
+            });
+            scope.spawn(move || {
+                world.commit(&[(20, Some(2)), (45, Some(2))], 200);
+                world.commit(&[(45, None)], 0);
+            });
+            scope.spawn(move || {
+                let active = world.versions.register();
+                let version = active.version();
+                let found = KEYS.map(|key| world.get(key, AsOf::Version(version)));
+                let then = KEYS.map(|key| Some(if key == 20 && version > 1 { 2 } else { 1 }));
+                assert_eq!(found, then, "at version {version}");
+                let scanned = world.scan(version, false);
+                assert_eq!(scanned.len(), KEYS.len() + usize::from(version == 2), "at version {version}: {scanned:?}");
+            });
+        });
+        assert_eq!(world.get(20, AsOf::Newest), Some(2), "a change is lost");
+        assert_eq!(world.get(45, AsOf::Newest), None);
     });
 }

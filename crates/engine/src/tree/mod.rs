@@ -25,6 +25,7 @@ mod place;
 mod read;
 mod record;
 mod remains;
+mod reshape;
 mod residents;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;

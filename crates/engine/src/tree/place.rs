@@ -52,7 +52,7 @@ impl Path<'_> {
     }
 
     /// The lowest key that the next leaf may hold.
-    fn upper(&self) -> Option<Separator> {
+    pub fn upper(&self) -> Option<Separator> {
         let bound = self.steps.iter().rev().find(|step| step.index + 1 < step.inner.count());
         bound.map(|step| step.inner.separator(step.index))
     }

@@ -143,7 +143,7 @@ impl Tree {
 
     /// What stays of a leaf and the changes to it, the extents of dropped long values noted in `writer`. Whether there were
     /// any: the page on disk still names them, so it has to be written again before it may be read again.
-    fn surviving(&self, writer: &mut Writer, gathered: &mut Gathered<'_>) -> bool {
+    pub(super) fn surviving(&self, writer: &mut Writer, gathered: &mut Gathered<'_>) -> bool {
         self.surviving_for(&self.horizon(), writer, gathered)
     }
 
@@ -224,7 +224,7 @@ impl Tree {
     }
 
     /// Gives a leaf page a new image of the gathered records.
-    fn publish(&self, page: &PageRef, gathered: &Gathered<'_>, extras: &[Record<'_>], guard: &Guard) {
+    pub(super) fn publish(&self, page: &PageRef, gathered: &Gathered<'_>, extras: &[Record<'_>], guard: &Guard) {
         let new = build_leaf(gathered.prefix, &gathered.records);
         self.take_over_blobs(&gathered.records, extras);
         self.around.memory.grow(Part::Leaves, new.bytes());
@@ -236,7 +236,7 @@ impl Tree {
     }
 
     /// Every record of a new image holds a reference to its blob; the changes give up those they came with.
-    fn take_over_blobs(&self, records: &[Record<'_>], extras: &[Record<'_>]) {
+    pub(super) fn take_over_blobs(&self, records: &[Record<'_>], extras: &[Record<'_>]) {
         // SAFETY: all of these records are alive, and each owns a reference.
         unsafe {
             for record in records.iter().filter(|record| record.flags & BLOB != 0) {
@@ -248,7 +248,7 @@ impl Tree {
         }
     }
 
-    fn leaves(
+    pub(super) fn leaves(
         &self,
         prefix: &[u8],
         records: &[Record<'_>],
@@ -299,23 +299,8 @@ impl Tree {
         let mut theirs = gather(neighbour, neighbour.delta_len(), &[], &mut scratch);
         self.surviving(writer, &mut theirs);
         let mut keys = Vec::new();
-        let (first, second) = if other < index { (&theirs, &mine) } else { (&mine, &theirs) };
-        for part in [first, second] {
-            for record in &part.records {
-                keys.extend_from_slice(part.prefix);
-                keys.extend_from_slice(record.key);
-            }
-        }
-        let mut end = 0;
-        let records: Vec<Record<'_>> = [first, second]
-            .into_iter()
-            .flat_map(|part| part.records.iter().map(|record| (part.prefix.len(), record)))
-            .map(|(prefix, record)| {
-                let start = end;
-                end += prefix + record.key.len();
-                Record { key: &keys[start..end], ..*record }
-            })
-            .collect();
+        let parts = if other < index { [&theirs, &mine] } else { [&mine, &theirs] };
+        let records = join(&parts, &mut keys);
         let target = self.around.settings.leaf_bytes();
         let total = size + image_size(&theirs.records) - OVERHEAD;
         let pieces =
@@ -334,7 +319,14 @@ impl Tree {
 
     /// Puts `new` pages in the place of the children `range` of the last step, splitting and merging upwards as far as that
     /// goes. The store that publishes it all is the last thing that happens.
-    fn replace(&self, writer: &mut Writer, steps: &[Step<'_>], range: Range<usize>, new: Vec<Child>, guard: &Guard) {
+    pub(super) fn replace(
+        &self,
+        writer: &mut Writer,
+        steps: &[Step<'_>],
+        range: Range<usize>,
+        new: Vec<Child>,
+        guard: &Guard,
+    ) {
         let Some((step, above)) = steps.split_last() else {
             return self.replace_root(new);
         };
@@ -411,7 +403,7 @@ impl Tree {
     }
 
     /// A page has left the tree: its extent goes back after the next checkpoint, its memory after its last reader.
-    fn retire(&self, writer: &mut Writer, page: &PageRef, guard: &Guard) {
+    pub(super) fn retire(&self, writer: &mut Writer, page: &PageRef, guard: &Guard) {
         page.set(RETIRED);
         point(Point::PageRetired);
         writer.give_up(page, page.extent());
@@ -504,6 +496,23 @@ impl Writer {
     }
 }
 
+/// The records of neighbouring leaves, with whole keys, for which `keys` lends space.
+pub(super) fn join<'k>(parts: &[&Gathered<'k>], keys: &'k mut Vec<u8>) -> Vec<Record<'k>> {
+    let all = || parts.iter().flat_map(|part| part.records.iter().map(|record| (part.prefix, record)));
+    for (prefix, record) in all() {
+        keys.extend_from_slice(prefix);
+        keys.extend_from_slice(record.key);
+    }
+    let keys: &'k [u8] = keys;
+    let mut end = 0;
+    let whole = |(prefix, record): (&[u8], &Record<'k>)| {
+        let start = end;
+        end += prefix.len() + record.key.len();
+        Record { key: &keys[start..end], ..*record }
+    };
+    all().map(whole).collect()
+}
+
 /// The lowest key of the last step's page.
 fn low_of(steps: &[Step<'_>]) -> Separator {
     let above = &steps[..steps.len().saturating_sub(1)];
@@ -524,7 +533,7 @@ fn even_chunks(count: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Cuts sorted records into leaves. Versions of one key stay together.
-fn divide(records: &[Record<'_>], total: usize, target: usize, appended: bool) -> Vec<Range<usize>> {
+pub(super) fn divide(records: &[Record<'_>], total: usize, target: usize, appended: bool) -> Vec<Range<usize>> {
     let share = if appended { target } else { total.div_ceil((total * 4).div_ceil(target * 3).max(2)) };
     let mut pieces = Vec::new();
     let (mut start, mut size) = (0, OVERHEAD);

@@ -50,6 +50,8 @@ pub enum Step {
     Compact,
     /// Leaves from memory, changed ones too, until so many bytes are left.
     DriveOut(u64),
+    /// The family's leaves to the size that is set for them.
+    Reshape(String),
     /// Point reads of these keys in all families, several times, held against a scan.
     Read(Vec<Vec<u8>>),
     Backup,
@@ -72,7 +74,8 @@ impl Step {
     pub fn makes_durable(&self, durability: Durability) -> bool {
         match self {
             Step::Sync | Step::Checkpoint | Step::Compact | Step::Backup | Step::Reopen(_) => true,
-            Step::DriveOut(_) | Step::Read(_) | Step::Kill { .. } | Step::Pause | Step::Advance(_) => false,
+            Step::DriveOut(_) | Step::Reshape(_) | Step::Read(_) => false,
+            Step::Kill { .. } | Step::Pause | Step::Advance(_) => false,
             _ => durability == Durability::Sync,
         }
     }
@@ -83,7 +86,7 @@ impl Step {
         match self {
             Step::Single(write) => there(&write.family),
             Step::Batch(writes) | Step::Transaction(writes) => writes.iter().all(|write| there(&write.family)),
-            Step::DeleteRange(name, ..) | Step::Drop(name) => there(name),
+            Step::DeleteRange(name, ..) | Step::Drop(name) | Step::Reshape(name) => there(name),
             Step::Create(name) => !there(name),
             Step::Rename(old, new) => there(old) && !there(new),
             Step::Configure(family, _) | Step::Reset(family, _) => family.as_ref().is_none_or(there),
@@ -128,6 +131,7 @@ impl Step {
             | Step::Checkpoint
             | Step::Compact
             | Step::DriveOut(_)
+            | Step::Reshape(_)
             | Step::Read(_)
             | Step::Backup
             | Step::Kill { .. }
@@ -200,6 +204,7 @@ impl Step {
             }
             Step::Compact => database.compact(&mut |_, _| true),
             Step::DriveOut(bytes) => database.drive_out(*bytes),
+            Step::Reshape(name) => database.reshape(name, &mut |_, _| true).map(drop),
             Step::Read(keys) => read(database, keys),
             Step::Backup => {
                 let copy = MemoryDisk::new();

@@ -373,6 +373,9 @@ impl Maker<'_> {
     }
 
     fn drive_out(&mut self) -> Step {
+        if self.random.one_in(6) {
+            return self.reshape();
+        }
         // Everything, or some of it.
         Step::DriveOut(self.random.below(4) * (8 << 10))
     }
@@ -474,7 +477,15 @@ impl Maker<'_> {
         }
     }
 
+    fn reshape(&mut self) -> Step {
+        let name = self.random.below(self.names.len() as u64) as usize;
+        Step::Reshape(self.names[name].clone())
+    }
+
     fn setting(&mut self) -> Step {
+        if self.random.one_in(5) {
+            return self.reshape();
+        }
         let count = self.names.len() as u64;
         let family = self.random.below(count + count / 2 + 1);
         let family = self.names.get(family as usize).cloned();

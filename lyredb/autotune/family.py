@@ -1,0 +1,557 @@
+"""The tuning of one family: from what is seen of its work to settings that are better for it."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from lyredb.autotune import blend
+from lyredb.autotune.contest import Contest, Terms
+from lyredb.autotune.cost import Spent
+from lyredb.autotune.exploring import Explorer
+from lyredb.autotune.features import NAMES, Vector
+from lyredb.autotune.hands import LAYOUT, Hands
+from lyredb.autotune.journal import Journal, Value
+from lyredb.autotune.kinds import UNKNOWN, Recognition
+from lyredb.autotune.memory import NEAR, Memory, Remembered, distance
+from lyredb.autotune.pairs import Gain, Pairs
+from lyredb.autotune.status import FamilyStatus
+from lyredb.presets import Machine, format_size, tunable
+
+Settings: TypeAlias = Mapping[str, Value]
+Source: TypeAlias = Literal["default", "preset", "blend", "remembered", "refined"]
+
+SECONDS = 0.25
+"""How long a window is."""
+_FEWEST_WINDOWS, _MOST_WINDOWS = 2, 5
+_SURE = 0.6
+# A recognised kind is looked at again after so many windows.
+_AGAIN = 40
+# What is averaged into a signature.
+_SIGNATURE = 40
+# Of a stretch of time with one layout, cutting the leaves anew may take an eighth.
+_SHARE_OF_RESHAPES = 8
+_LONGEST_RESHAPE = 2.0
+# To get back to the default is worth more time.
+_LONGEST_RETURN = 30.0
+_SENTINEL_REST, _SENTINEL_REST_WITH_RESHAPE = 40, 160
+_QUIET = 8
+# Random writes into leaves this many times as large as usual are slow; so many of all operations are many.
+_LARGE, _MANY_WRITES = 2, 0.05
+
+
+class Recognises(Protocol):
+    """`recognise.Recogniser`, or what can stand in for it."""
+
+    def recognise(self, vectors: list[Vector], /) -> Recognition:
+        """What kind of work some windows are of."""
+        ...
+
+
+class Alarm(Protocol):
+    """`alarm.ShiftAlarm`, or what can stand in for it."""
+
+    statistic: float
+
+    def see(self, vector: Vector, /) -> bool:
+        """Takes the next window; whether the work has changed in it."""
+        ...
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        ...
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was seen of a family between two readings.
+
+    Attributes:
+        vector: Its features; None: there was too little work to tell.
+        spent: What operations cost.
+        seconds: How long it lasted.
+    """
+
+    vector: Vector | None
+    spent: Spent
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the tuning of all families has in common.
+
+    Attributes:
+        journal: Takes the decisions.
+        recogniser: Tells kinds of work.
+        alarm: Makes the alarm of a family.
+        machine: What presets are scaled to.
+        rng: Draws the order of windows, and seeds.
+        explore: Whether better settings than the preset's are looked for.
+    """
+
+    journal: Journal
+    recogniser: Recognises
+    alarm: Callable[[], Alarm]
+    machine: Machine
+    rng: random.Random
+    explore: bool = True
+
+
+class FamilyTuner:
+    """Is told of each window, and puts in force what the next one is to have."""
+
+    def __init__(
+        self, name: str, hands: Hands, tools: Tools, memory: Memory, save: Callable[[Memory], None], start: Settings
+    ) -> None:
+        """Begins with what was good last, or else with `start`.
+
+        Args:
+            name: Of the family.
+            hands: Change its settings.
+            tools: Shared with other families.
+            memory: What won before.
+            save: Keeps the memory in the database.
+            start: Settings of a preset that the user named.
+        """
+        self.name = name
+        self._hands, self._tools, self._memory, self._save = hands, tools, memory, save
+        self._journal = tools.journal
+        self._alarm = tools.alarm()
+        self._start = dict(start)
+        self._explorer = Explorer(tools.rng)
+        self._contest: Contest | None = None
+        self._sentinel: Contest | None = None
+        self._purpose: Literal["verify", "refine"] = "verify"
+        self._holder: Settings = {}
+        self._challenger: Settings = {}
+        self._incumbent: Settings = {}
+        self._source: Source = "default"
+        self._candidate_source: Source = "blend"
+        self._gain: Gain | None = None
+        self._recognition: Recognition | None = None
+        self._kind = UNKNOWN
+        self._probabilities: Mapping[str, float] = {}
+        self._vectors: deque[Vector] = deque(maxlen=_SIGNATURE)
+        self._good_for: Vector | None = None
+        self._unfinished: dict[tuple[object, ...], Pairs] = {}
+        self._seconds = 0.0
+        self._windows_since_shift = self._quiet = 0
+        self._other_kind: str | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        last, without = self._memory.in_force, self._hands.pinned()
+        settings = self._without(last.settings if last else self._start, without)
+        if not settings:
+            return
+        self._hands.found(settings)
+        self._incumbent = settings
+        self._source = "remembered" if last else "preset"
+        if last is not None:
+            self._good_for = np.array(last.vector)
+            self._kind = last.kind
+        text = f"settings that were best when it was last open for {last.kind}" if last else "the preset's settings"
+        self._tell("recalled" if last else "applied", f"{text}: {_listed({}, settings)}", {}, settings)
+
+    # --- what is called by the loop
+
+    def look(self, window: Window, *, frozen: bool = False) -> None:
+        """Takes the window that has ended, decides, and puts in force what the next one is to have."""
+        if window.vector is None:
+            self._quiet += 1
+            return
+        self._quiet = 0
+        self._seconds += window.seconds
+        self._windows_since_shift += 1
+        self._explorer.passed(window.seconds)
+        if self._alarm.see(window.vector) or self._endangered(window.vector):
+            self._shifted(window.vector, frozen)
+            return
+        self._vectors.append(window.vector)
+        if self._recognition is None:
+            self._observe(frozen)
+        elif self._windows_since_shift % _AGAIN == 0 and self._drifted():
+            self._shifted(window.vector, frozen)
+        elif not frozen:
+            self._go_on(window)
+
+    def rest(self) -> None:
+        """Ends what is being tried; what has won stays in force."""
+        self._put_aside()
+        self._contest = self._sentinel = None
+        self._keep(self._incumbent)
+
+    def roll_back(self) -> None:
+        """To the default, and what won for such work is forgotten."""
+        before = self._hands.in_force
+        self._contest = self._sentinel = None
+        self._memory.forget(self._signature() if self._vectors else None)
+        self._save(self._memory)
+        self._to_default()
+        self._tell("rollback", f"taken back by hand: {_listed(before, {})}", before, {})
+        self._explorer.failed()
+
+    def give_up(self) -> None:
+        """All settings back at once, as tuning has failed."""
+        self._hands.give_up()
+
+    @property
+    def status(self) -> FamilyStatus:
+        """How it stands."""
+        gain = self._gain
+        if self._contest is not None and self._purpose == "verify" and len(self._contest.pairs):
+            gain = self._contest.pairs.gain
+        return FamilyStatus(
+            state=self._state(),
+            kind=self._kind,
+            probabilities=dict(self._probabilities),
+            source=self._source_in_force(),
+            settings=dict(self._hands.in_force),
+            gain=gain.ratios() if gain else None,
+            alarm=float(self._alarm.statistic),
+        )
+
+    def _source_in_force(self) -> Source:
+        if not self._hands.in_force:
+            return "default"
+        if self._contest is not None and self._hands.in_force == self._challenger:
+            return self._candidate_source if self._purpose == "verify" else "refined"
+        return self._source
+
+    def _state(self) -> Literal["idle", "observing", "verifying", "refining", "settled"]:
+        if self._quiet >= _QUIET or not self._windows_since_shift:
+            return "idle"
+        if self._recognition is None:
+            return "observing"
+        if self._contest is not None and self._purpose == "verify":
+            return "verifying"
+        return "refining" if self._contest is not None or self._explorer.lively else "settled"
+
+    # --- recognising
+
+    def _endangered(self, vector: Vector) -> bool:
+        """Whether other work than the leaves were cut for writes into leaves that are too large for it."""
+        usual = int(tunable(LAYOUT).default)
+        if int(self._hands.layout_of(self._hands.in_force)) <= usual * _LARGE:
+            return False
+        writes = sum(vector[NAMES.index(name)] for name in ("put_share", "delete_share", "batch_share"))
+        if writes * (1.0 - vector[NAMES.index("append_share")]) < _MANY_WRITES:
+            return False
+        if self._good_for is not None and distance(vector, self._good_for) < NEAR:
+            return False
+        before = self._hands.in_force
+        self._hands.put({}, _LONGEST_RETURN)
+        self._incumbent, self._source = {}, "default"
+        self._tell("rollback", "it writes into large leaves: they are cut to the usual size at once", before, {})
+        return True
+
+    def _shifted(self, vector: Vector, frozen: bool) -> None:
+        seen = {"alarm": float(self._alarm.statistic), "seconds": round(self._seconds, 2), "kind": self._kind}
+        self._put_aside()
+        self._alarm.reset()
+        self._alarm.see(vector)
+        self._recognition, self._other_kind = None, None
+        self._vectors.clear()
+        self._vectors.append(vector)
+        self._windows_since_shift, self._seconds = 1, SECONDS
+        before = self._hands.in_force
+        if frozen:
+            self._tell("shift", "its work has changed; nothing is done about it, as tuning is frozen", seen=seen)
+            return
+        self._contest = self._sentinel = None
+        # Leaves cannot be changed at once; they wait for what the work is recognised as.
+        kept = {name: value for name, value in before.items() if tunable(name).change == "rewrite"}
+        self._hands.put(kept, _LONGEST_RETURN)
+        self._incumbent, self._gain = {}, None
+        told = "its work has changed" if before == kept else f"its work has changed: back to {_listed(before, kept)}"
+        self._tell("shift", told, before, kept, seen=seen)
+
+    def _observe(self, frozen: bool) -> None:
+        count = len(self._vectors)
+        if count < _FEWEST_WINDOWS:
+            return
+        found = self._tools.recogniser.recognise(list(self._vectors))
+        self._kind, self._probabilities = found.kind, found.probabilities
+        share = max(found.probabilities.values(), default=0.0)
+        if share < _SURE and count < _MOST_WINDOWS:
+            return
+        self._recognition = found
+        named = ", ".join(f"{kind} {part:.0%}" for kind, part in found.probabilities.items() if part >= 0.1)
+        self._tell(
+            "recognised",
+            f"{found.kind} ({named}) recognised after {self._seconds:.1f} s",
+            seen={"kind": found.kind, **{f"share.{kind}": part for kind, part in found.probabilities.items()}},
+        )
+        if not frozen:
+            self._choose()
+
+    def _drifted(self) -> bool:
+        """Whether the work has slowly become another kind, twice in a row."""
+        found = self._tools.recogniser.recognise(list(self._vectors)[-4:])
+        self._probabilities = found.probabilities
+        other = found.kind if found.kind != self._kind else None
+        drifted = other is not None and other == self._other_kind
+        self._other_kind = other
+        return drifted
+
+    def _signature(self) -> Vector:
+        return np.mean(np.array(self._vectors), axis=0)
+
+    # --- choosing and verifying
+
+    def _choose(self) -> None:
+        without = self._hands.pinned()
+        known = self._memory.nearest(self._signature())
+        if known is not None:
+            settings, self._candidate_source = self._without(known.settings, without), "remembered"
+        elif self._kind == UNKNOWN:
+            settings, self._candidate_source = self._without(self._start, without), "preset"
+        else:
+            settings = blend.blend(self._probabilities, self._tools.machine, without=without)
+            pure = self._probabilities.get(self._kind, 0.0) > 0.9
+            self._candidate_source = "preset" if pure else "blend"
+        before = self._hands.in_force
+        if not settings:
+            self._to_default()
+            why = "the default was best for such work before" if known else "nothing else is known for such work"
+            self._tell("applied", f"the default: {why}", before, {})
+            return
+        if known is not None:
+            text = f"such work was met before: {_listed({}, settings)} at once, and verified again"
+            self._tell("recalled", text, before, settings, seen={"kind": known.kind})
+        self._verify(settings, trusted=known is not None)
+
+    def _verify(self, settings: Settings, *, trusted: bool) -> None:
+        settings = self._reachable(settings)
+        if not settings:
+            self._to_default()
+            return
+        pairs = self._unfinished.pop(_key(self._kind, settings), None)
+        self._begin_contest("verify", {}, settings, trusted=trusted, pairs=pairs)
+        self._tell("trial", f"verifying {_listed({}, settings)} against the default", {}, settings)
+
+    def _reachable(self, settings: Settings) -> Settings:
+        """The settings without those that would take too long to take hold."""
+        if self._hands.put(settings, _LONGEST_RESHAPE):
+            return settings
+        rest = self._without(settings, {LAYOUT})
+        seconds = self._hands.reshape_seconds or 0.0
+        self._tell(
+            "postponed",
+            f"to cut its leaves to {format_size(int(settings[LAYOUT]))} would take {seconds:.1f} s: not done",
+            outcome={"seconds": seconds},
+        )
+        return rest
+
+    def _begin_contest(
+        self,
+        purpose: Literal["verify", "refine"],
+        holder: Settings,
+        challenger: Settings,
+        *,
+        trusted: bool = False,
+        pairs: Pairs | None = None,
+    ) -> None:
+        self._purpose, self._holder, self._challenger = purpose, holder, challenger
+        self._contest = Contest(self._terms(holder, challenger, trusted), self._tools.rng, pairs)
+        self._put_side(self._contest)
+
+    def _terms(self, holder: Settings, challenger: Settings, trusted: bool) -> Terms:
+        length = settling = 0
+        if self._hands.differ(holder, challenger):
+            length = int((self._hands.reshape_seconds or 0.0) * _SHARE_OF_RESHAPES / SECONDS)
+        if holder.get("delta_records") != challenger.get("delta_records"):
+            # It takes hold leaf by leaf, as they are rebuilt.
+            length, settling = max(length, 2), 1
+        length = max(length, 1)
+        return Terms(length=length, settling=settling, rest=2 * length, trusted=trusted)
+
+    def _put_side(self, contest: Contest) -> None:
+        # A sentinel holds the default against what has won.
+        sides = ({}, self._incumbent) if contest is self._sentinel else (self._holder, self._challenger)
+        self._keep(sides[contest.side == "challenger"])
+
+    def _keep(self, settings: Settings) -> None:
+        self._hands.put(settings, _LONGEST_RETURN)
+
+    # --- while nothing shifts
+
+    def _go_on(self, window: Window) -> None:
+        contest = self._contest or self._sentinel
+        if contest is not None:
+            self._count(contest, window)
+        elif self._incumbent:
+            self._watch()
+        contest = self._contest
+        if contest is None and self._tools.explore and self._explorer.due():
+            self._explore()
+        contest = self._contest or self._sentinel
+        if contest is not None:
+            self._put_side(contest)
+
+    def _count(self, contest: Contest, window: Window) -> None:
+        pair = contest.took(window.spent)
+        if pair is not None:
+            self._explorer.lost(contest.lost_seconds)
+            contest.lost_seconds = 0.0
+        if contest.verdict is None:
+            return
+        if contest is self._sentinel:
+            self._sentinel_ended(contest)
+        elif self._purpose == "refine":
+            self._refined(contest)
+        else:
+            self._verified(contest)
+
+    def _verified(self, contest: Contest) -> None:
+        gain, settings = contest.pairs.gain, self._challenger
+        self._contest = None
+        # What won before, and is not worse now, stays.
+        won = contest.verdict == "better" or (
+            contest.verdict == "undecided" and self._candidate_source == "remembered" and gain.middle > 0.0
+        )
+        told = f"{_listed({}, settings)} costs {_measured(gain)} of the default, by {len(contest.pairs)} pairs"
+        if won:
+            self._take(settings, self._candidate_source, gain)
+            self._tell("accepted", f"{told}: kept", {}, settings, outcome=_outcome(gain, contest))
+            return
+        self._to_default()
+        self._memory.remember(self._known({}, None))
+        self._save(self._memory)
+        recalled = self._candidate_source == "remembered"
+        kind = "rollback" if recalled else "rejected" if contest.verdict == "worse" else "undecided"
+        self._tell(kind, f"{told}: back to the default", settings, {}, outcome=_outcome(gain, contest))
+
+    def _take(self, settings: Settings, source: Source, gain: Gain) -> None:
+        self._incumbent, self._source, self._gain = dict(settings), source, gain
+        self._good_for = self._signature()
+        self._memory.remember(self._known(settings, gain))
+        self._save(self._memory)
+        self._keep(settings)
+        self._watch()
+
+    def _watch(self) -> None:
+        """From now on the default is tried again, now and then."""
+        slow = self._hands.differ({}, self._incumbent)
+        terms = self._terms({}, self._incumbent, trusted=True)
+        rest = _SENTINEL_REST_WITH_RESHAPE if slow else _SENTINEL_REST
+        self._sentinel = Contest(
+            Terms(terms.length, terms.settling, rest * terms.length, trusted=True), self._tools.rng
+        )
+
+    def _sentinel_ended(self, contest: Contest) -> None:
+        gain, settings = contest.pairs.gain, self._incumbent
+        self._sentinel = None
+        if contest.verdict != "worse":
+            self._gain = gain
+            self._tell("sentinel", f"{_listed({}, settings)} still costs {_measured(gain)} of the default: kept",
+                       outcome=_outcome(gain, contest))  # fmt: skip
+            self._watch()
+            return
+        self._to_default()
+        self._memory.remember(self._known({}, None))
+        self._save(self._memory)
+        told = f"{_listed({}, settings)} costs {_measured(gain)} of the default by now: taken back"
+        self._tell("rollback", told, settings, {}, outcome=_outcome(gain, contest))
+
+    # --- refining
+
+    def _explore(self) -> None:
+        without = set(self._hands.pinned())
+        if not self._explorer.cheap(self._hands.reshape_seconds):
+            without.add(LAYOUT)
+        proposal = self._explorer.propose(self._kind, self._incumbent, frozenset(without))
+        if proposal is None:
+            return
+        if self._hands.differ(self._incumbent, proposal) and self._reachable(proposal) != proposal:
+            self._keep(self._incumbent)
+            return
+        self._begin_contest("refine", self._incumbent, proposal)
+        self._tell("trial", f"trying {_listed(self._incumbent, proposal)}", self._incumbent, proposal)
+
+    def _refined(self, contest: Contest) -> None:
+        gain, settings, before = contest.pairs.gain, self._challenger, self._incumbent
+        self._contest = None
+        base = self._gain or Gain(0.0, 0.0, 0.0)
+        self._explorer.told(settings, base.middle + gain.middle)
+        told = f"{_listed(before, settings)} costs {_measured(gain)} of what it was, by {len(contest.pairs)} pairs"
+        if contest.verdict == "better":
+            self._explorer.won()
+            total = Gain(base.low + gain.low, base.middle + gain.middle, base.high + gain.high)
+            self._take(settings, "refined", total)
+            self._tell("accepted", f"{told}: kept", before, settings, outcome=_outcome(gain, contest))
+            return
+        self._explorer.failed()
+        self._keep(before)
+        if self._sentinel is not None:
+            self._sentinel.disturbed()
+        kind = "rejected" if contest.verdict == "worse" else "undecided"
+        self._tell(kind, f"{told}: not kept", settings, before, outcome=_outcome(gain, contest))
+
+    # --- small things
+
+    def _to_default(self) -> None:
+        self._incumbent, self._source, self._gain, self._sentinel = {}, "default", None, None
+        self._keep({})
+
+    def _put_aside(self) -> None:
+        """Keeps the pairs of a contest that does not end now, for when the same two meet again."""
+        if self._contest is not None and self._purpose == "verify" and len(self._contest.pairs):
+            self._unfinished[_key(self._kind, self._challenger)] = self._contest.pairs
+            while len(self._unfinished) > len(NAMES):
+                del self._unfinished[next(iter(self._unfinished))]
+
+    def _known(self, settings: Settings, gain: Gain | None) -> Remembered:
+        told = None if gain is None else (gain.low, gain.middle, gain.high)
+        return Remembered(self._kind, tuple(self._signature().tolist()), settings, told)
+
+    def _without(self, settings: Settings, names: frozenset[str] | set[str]) -> dict[str, Value]:
+        return {name: value for name, value in settings.items() if name not in names}
+
+    def _tell(
+        self,
+        kind: str,
+        text: str,
+        before: Settings | None = None,
+        after: Settings | None = None,
+        *,
+        seen: Mapping[str, str | float] | None = None,
+        outcome: Mapping[str, float] | None = None,
+    ) -> None:
+        changed = _changed(before or {}, after or {})
+        self._journal.note(self.name, kind, text, seen=seen, changed=changed, outcome=outcome)
+
+
+def _key(kind: str, settings: Settings) -> tuple[object, ...]:
+    return (kind, *sorted(settings.items()))
+
+
+def _changed(before: Settings, after: Settings) -> dict[str, tuple[Value, Value]]:
+    usual = blend.usual("family") | blend.usual("database")
+    pairs = {name: (before.get(name, usual[name]), after.get(name, usual[name])) for name in {**before, **after}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _listed(before: Settings, after: Settings) -> str:
+    changed = _changed(before, after).items()
+    return ", ".join(f"{name} {_shown(name, old)} -> {_shown(name, new)}" for name, (old, new) in changed)
+
+
+def _shown(name: str, value: Value) -> str:
+    return format_size(value) if isinstance(value, int) and name.endswith("_bytes") else str(value)
+
+
+def _measured(gain: Gain) -> str:
+    low, middle, high = gain.ratios()
+    return f"{1 / middle:.3f} ({1 / high:.3f} to {1 / low:.3f})"
+
+
+def _outcome(gain: Gain, contest: Contest) -> dict[str, float]:
+    low, middle, high = gain.ratios()
+    return {"gain.low": low, "gain": middle, "gain.high": high, "pairs": len(contest.pairs)}
