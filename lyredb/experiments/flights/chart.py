@@ -48,11 +48,11 @@ def draw(report: Report, file: Path) -> None:
             0.045,
             0.018,
             f"New York's flights of 2013; all {report.checked:,} answers agree with pandas. "
-            f"Whiskers: 95 % by bootstrap over turns. {show_machine(report.machine)}.",
+            f"Whiskers: 95 % by bootstrap. {show_machine(report.machine)}.",
             color=FAINT,
             fontsize=8,
         )
-        figure.subplots_adjust(left=0.07, right=0.985, top=0.885, bottom=0.075)
+        figure.subplots_adjust(left=0.07, right=0.985, top=0.885, bottom=0.13)
         figure.savefig(file)
 
 
@@ -86,7 +86,7 @@ def _draw_timeline(axis: Any, report: Report) -> None:
 
 def _mark_decisions(axis: Any, report: Report) -> None:
     for each in notable(report):
-        mark, colour = _MARKS[each.decision["kind"]]
+        mark, colour = _MARKS[each.decision.kind]
         axis.plot(
             each.own_seconds,
             0.035,
@@ -113,7 +113,7 @@ def _label(axis: Any, stretches: Sequence[Stretch], low: float, high: float, rep
     lines = [(arm, COLOURS[arm]) for arm in report.arms]
     handles = [axis.plot([], [], color=colour, linewidth=2.4 if arm == TUNED else 1.4)[0] for arm, colour in lines]
     names = [arm if arm in (TUNED, DEFAULT) else f"preset {arm}" for arm, _ in lines]
-    for kind in dict.fromkeys(each.decision["kind"] for each in notable(report)):
+    for kind in dict.fromkeys(each.decision.kind for each in notable(report)):
         mark, colour = _MARKS[kind]
         handles.append(axis.plot([], [], marker=mark, color=colour, linestyle="none")[0])
         names.append(kind)
@@ -149,7 +149,7 @@ def _draw_bars(axis: Any, report: Report, phase: str | None, *, labelled: bool) 
         )
     axis.axhline(1.0, color=COLOURS[DEFAULT], linewidth=1.2, zorder=1)
     axis.set_title("the whole timeline" if phase is None else phase, loc="left", fontsize=10, weight="bold")
-    axis.set_xticks(range(len(arms)), arms, rotation=90, fontsize=7.5)
+    axis.set_xticks(range(len(arms)), arms, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axis.margins(y=0.16)
     axis.tick_params(length=0, colors=FAINT, labelleft=labelled)
     axis.grid(axis="y", color=GRID, linewidth=0.6, zorder=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 
 from lyredb.experiments.flights import measures
 from lyredb.experiments.flights.follower import Decided
@@ -60,7 +61,7 @@ def course(report: Report) -> list[Stretch]:
 
 def notable(report: Report) -> list[Decided]:
     """The decisions that a plot marks."""
-    return [each for each in report.decisions if each.decision["kind"] in NOTABLE]
+    return [each for each in report.decisions if each.decision.kind in NOTABLE]
 
 
 def bounds(stretches: Sequence[Stretch]) -> tuple[float, float]:
@@ -72,5 +73,10 @@ def bounds(stretches: Sequence[Stretch]) -> tuple[float, float]:
 
 def ticks(low: float, high: float) -> list[float]:
     """Ratios to mark between two."""
-    marks = (0.25, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
-    return [mark for mark in marks if low <= mark <= high]
+    # By how much they matter; less important ones that would lie too near are left out.
+    marks = (1.0, 0.9, 1.1, 0.8, 1.25, 0.5, 2.0, 0.25, 4.0, 0.7, 0.6, 1.5, 3.0, 0.33)
+    chosen: list[float] = []
+    for mark in marks:
+        if low <= mark <= high and all(abs(log(mark / other)) > 0.05 * log(high / low) for other in chosen):
+            chosen.append(mark)
+    return chosen

@@ -75,7 +75,7 @@ class Display:
     def close_with(self, report: Report, folder: Path) -> None:
         """The result."""
         self._console.print()
-        self._console.print(tables.by_segment(report))
+        self._console.print(tables.by_segment(report, wide=self._wide))
         self._console.print()
         self._console.print(tables.whole(report))
         for note in tables.notes(report):
@@ -104,8 +104,12 @@ class Display:
         if report.decisions:
             pieces.append(Padding(tables.decided(report.decisions[-_SHOWN_DECISIONS:]), (1, 0, 0, 0)))
         if segment.number:
-            pieces.append(Padding(tables.by_segment(report), (1, 0, 0, 0)))
+            pieces.append(Padding(tables.by_segment(report, wide=self._wide), (1, 0, 0, 0)))
         return Group(*pieces)
+
+    @property
+    def _wide(self) -> bool:
+        return self._console.width >= 100
 
     def _progress(self, report: Report, segment: Segment) -> Table:
         bar = ProgressBar(total=len(report.segments), completed=segment.number + self._part, width=40)

@@ -51,8 +51,8 @@ def timeline(report: Report) -> str:
         points = " ".join(f"{across(moment):.1f},{down(ratio):.1f}" for moment, ratio in stretch.line)
         pieces.append(f'<polyline class="tuned" points="{points}"/>')
     for each in notable(report):
-        kind, x, y = str(each.decision["kind"]), across(each.own_seconds), _HEIGHT - _BOTTOM + 12
-        text = escape(f"{each.own_seconds:.1f} s, {each.decision['family']}: {each.decision['text']}")
+        kind, x, y = each.decision.kind, across(each.own_seconds), _HEIGHT - _BOTTOM + 12
+        text = escape(f"{each.own_seconds:.1f} s, {each.decision.text}")
         pieces.append(f'<circle class="mark {kind}" cx="{x:.1f}" cy="{y}" r="4"><title>{text}</title></circle>')
     pieces.append(
         f'<text class="axis" x="{_WIDTH}" y="{_HEIGHT - 6}">{end:.0f} s of own work; dots are decisions</text>'

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import lyredb
+from lyredb.autotune import Decision, FamilyStatus
 from lyredb.experiments.flights.phases.base import Database
 from lyredb.experiments.flights.timeline import TUNED, Block, Segment
 
@@ -17,12 +18,14 @@ class Seen:
     Attributes:
         segment: The number of the segment.
         own_seconds: The tuned database's own work up to then.
-        families: `FamilyStatus.as_dict()` of each family of the phase that the tuner has met.
+        families: Those of the phase that the tuner has met.
+        settings: What it has in force for the whole database.
     """
 
     segment: int
     own_seconds: float
-    families: dict[str, dict[str, Any]]
+    families: dict[str, FamilyStatus]
+    settings: dict[str, int | str]
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,23 @@ class Decided:
     Attributes:
         segment: The number of the segment in which it was told.
         own_seconds: The tuned database's own work up to then.
-        decision: `Decision.as_dict()`.
     """
 
     segment: int
     own_seconds: float
-    decision: dict[str, Any]
+    decision: Decision
+
+    @property
+    def why(self) -> str:
+        """Its text without the family's name."""
+        return self.decision.text.removeprefix(f"{self.decision.family}: ")
 
 
 class Follower:
     """Reads the tuner's status and its new decisions."""
 
     def __init__(self, database: Database) -> None:
-        self._tuner: Any = database.autotune  # pyright: ignore
+        self._tuner = database.autotune
         self._told = 0
 
     def look(self, segment: Segment, families: Sequence[str], blocks: Sequence[Block]) -> tuple[Seen, list[Decided]]:
@@ -56,18 +63,18 @@ class Follower:
             blocks: All up to now.
 
         Raises:
-            RuntimeError: The tuner has failed.
+            lyredb.Error: The tuner has failed.
         """
         status = self._tuner.status()
         if status.error is not None:
-            raise RuntimeError(f"the tuner has failed: {status.error}")
+            raise lyredb.Error(f"the tuner has failed: {status.error}")
         own = [block for block in blocks if block.arm == TUNED]
-        met = {name: status.families[name].as_dict() for name in families if name in status.families}
+        met = {name: status.families[name] for name in families if name in status.families}
         decisions = [each for each in self._tuner.history() if each.number > self._told]
         if decisions:
             self._told = decisions[-1].number
-        told = [Decided(segment.number, _own_seconds(own, each.at), each.as_dict()) for each in decisions]
-        return Seen(segment.number, sum(block.seconds for block in own), met), told
+        told = [Decided(segment.number, _own_seconds(own, each.at), each) for each in decisions]
+        return Seen(segment.number, sum(block.seconds for block in own), met, dict(status.settings)), told
 
 
 def _own_seconds(blocks: Sequence[Block], at: float) -> float:

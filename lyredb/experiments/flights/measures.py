@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from lyredb.experiments.flights.data import numpy
 from lyredb.experiments.flights.timeline import DEFAULT, Block
 
 _RESAMPLES = 2_000
+_FEWEST_TURNS = 5
 # A stretch shorter than this says little: the noise of a block is several percent.
 _STRETCH_SECONDS = 1.0
 
@@ -60,11 +61,16 @@ def ratio(pairs: Sequence[Pair]) -> float:
 
 
 def interval(pairs: Sequence[Pair], seed: int = 0) -> Interval:
-    """The ratio with its 95 % interval, by bootstrap over the turns: the blocks of a turn share what disturbs it."""
-    turns = [list(group) for _, group in groupby(pairs, lambda pair: (pair.segment, pair.turn))]
-    own = numpy.array([sum(pair.seconds for pair in turn) for turn in turns])
-    reference = numpy.array([sum(pair.reference_seconds for pair in turn) for turn in turns])
-    drawn = numpy.random.default_rng(seed).integers(0, len(turns), (_RESAMPLES, len(turns)))
+    """The ratio with its 95 % interval, by bootstrap.
+
+    What is drawn are turns, whose blocks share what disturbs them; of fewer than five turns, blocks.
+    """
+    parts = [list(group) for _, group in groupby(pairs, lambda pair: (pair.segment, pair.turn))]
+    if len(parts) < _FEWEST_TURNS:
+        parts = [[pair] for pair in pairs]
+    own = numpy.array([sum(pair.seconds for pair in part) for part in parts])
+    reference = numpy.array([sum(pair.reference_seconds for pair in part) for part in parts])
+    drawn = numpy.random.default_rng(seed).integers(0, len(parts), (_RESAMPLES, len(parts)))
     ratios = reference[drawn].sum(axis=1) / own[drawn].sum(axis=1)
     low, high = numpy.quantile(ratios, (0.025, 0.975)).tolist()
     return Interval(low, ratio(pairs), high)
@@ -102,23 +108,16 @@ def time_to_adapt(pairs: Sequence[Pair], goal: float) -> float | None:
     Returns:
         0, if it does from the start; None, if it never does.
     """
-    begin = 0.0
-    for place, pair in enumerate(pairs):
-        rest = pairs[place:]
-        if ratio(_beginning(rest, _STRETCH_SECONDS)) >= goal and ratio(rest) >= goal:
-            return begin
-        begin += pair.seconds
+    for span in rolling(pairs, _STRETCH_SECONDS):
+        if span.ratio >= goal and ratio(_since(pairs, span.begin_seconds)) >= goal:
+            return span.begin_seconds
     return None
 
 
-def _beginning(pairs: Sequence[Pair], seconds: float) -> Sequence[Pair]:
-    """As many pairs as take so many seconds of own work, or all."""
-    took = 0.0
-    for place, pair in enumerate(pairs):
-        took += pair.seconds
-        if took >= seconds:
-            return pairs[: place + 1]
-    return pairs
+def _since(pairs: Sequence[Pair], begin_seconds: float) -> Sequence[Pair]:
+    """The pairs from a moment of own work on at which one begins."""
+    ends = accumulate(pair.seconds for pair in pairs)
+    return [pair for pair, end in zip(pairs, ends, strict=True) if end - pair.seconds / 2 > begin_seconds]
 
 
 def over_all(ratios: Sequence[tuple[float, float]]) -> float:

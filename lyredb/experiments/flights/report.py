@@ -178,7 +178,7 @@ class Report:
                 "worst_5_seconds_over_default": None if worst is None else _rounded(worst._asdict()),
             },
             "load_seconds": self.load_seconds,
-            "decisions": [asdict(each) for each in self.decisions],
+            "decisions": [{**vars(each), "decision": each.decision.as_dict()} for each in self.decisions],
             "seen": [asdict(each) for each in self.seen],
             "blocks": [asdict(block) for block in self.blocks],
         }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from lyredb.autotune import FamilyStatus
 from lyredb.experiments.flights.follower import Decided
 from lyredb.experiments.flights.measures import Interval
 from lyredb.experiments.flights.report import ADAPTED, Report, Row
@@ -25,30 +25,33 @@ def _table(*columns: str, left: int = 1) -> Table:
     return table
 
 
-def by_segment(report: Report) -> Table:
-    """A row for each segment that has begun."""
-    table = _table("phase", "time", "default/s", "tuned/s", "tuned/default", "95 %", "worst 5 s", left=1)
-    for column in ("best preset", "/default", "tuned/best", "adapted"):
-        table.add_column(column, justify="left" if column == "best preset" else "right", no_wrap=True)
+def by_segment(report: Report, *, wide: bool = True) -> Table:
+    """A row for each segment that has begun; one that is not wide fits in 80 columns."""
+    table = _table("phase", "default/s", "tuned/s", "tuned", *(["95 %"] if wide else []), "worst 5 s")
+    table.add_column("best preset", no_wrap=True)
+    for column in ("", "tuned/best", "adapted") if wide else ("", "/best", "adapted"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in report.rows:
-        table.add_row(f"[bold]{row.segment.phase}[/]", str(row.segment.lap + 1), *_cells(row))
+        if row.segment.lap and row.segment.phase == report.phases[0]:
+            table.add_section()
+        table.add_row(f"[bold]{row.segment.phase}[/]", *_cells(row, wide))
+    if not wide:
+        table.padding = (0, 1, 0, 0)
     return table
 
 
-def _cells(row: Row) -> list[str]:
-    cells = [show_rate(row.default_rate), "", "", "", "", "", "", "", ""]
+def _cells(row: Row, wide: bool) -> list[str]:
+    tuned = [""] * (4 if wide else 3)
     if row.tuned is not None and row.tuned_rate is not None and row.worst is not None:
-        cells[1:5] = [
-            show_rate(row.tuned_rate),
-            f"[{_style(row.tuned)}]{show_ratio(row.tuned.middle)}[/]",
-            f"[dim]{row.tuned.low:.2f} to {row.tuned.high:.2f}[/]",
-            show_ratio(row.worst.ratio),
-        ]
+        interval = [f"[dim]{row.tuned.low:.2f} to {row.tuned.high:.2f}[/]"] if wide else []
+        ratio = f"[{_style(row.tuned)}]{show_ratio(row.tuned.middle)}[/]"
+        tuned = [show_rate(row.tuned_rate), ratio, *interval, show_ratio(row.worst.ratio)]
+    best = ["", "", "", ""]
     if row.best is not None:
-        cells[5:7] = [row.best.preset, show_ratio(row.best.ratio)]
+        best[:2] = [row.best.preset, show_ratio(row.best.ratio)]
         if row.tuned is not None:
-            cells[7:9] = [show_ratio(row.tuned_over_best), show_seconds(row.adapt_seconds)]
-    return cells
+            best[2:] = [show_ratio(row.tuned_over_best), show_seconds(row.adapt_seconds)]
+    return [show_rate(row.default_rate), *tuned, *best]
 
 
 def _style(ratio: Interval) -> str:
@@ -58,23 +61,24 @@ def _style(ratio: Interval) -> str:
 
 
 def whole(report: Report) -> Table:
-    """The whole timeline: a column for each arm."""
-    ratios = sorted(report.whole.items(), key=lambda item: -item[1])
-    names = {DEFAULT: DEFAULT, TUNED: TUNED}
+    """The whole timeline: a row for each arm, the fastest first."""
+    table = _table("the whole timeline", "over default", "")
+    table.columns[2].justify = "left"
+    for arm, ratio in sorted(report.whole.items(), key=lambda item: -item[1]):
+        name = f"[bold]{arm}[/]" if arm == TUNED else arm if arm == DEFAULT else f"preset {arm}"
+        style = "bold" if arm == TUNED else "none"
+        bar = Text("█" * max(round(_BAR * ratio), 1), style="green" if arm == TUNED else "dim")
+        table.add_row(name, f"[{style}]{show_ratio(ratio)}[/]", bar)
     best = report.best_of_each
-    table = _table("", *(names.get(arm, f"preset {arm}") for arm, _ in ratios))
-    cells = [f"[bold green]{show_ratio(ratio)}[/]" if arm == TUNED else show_ratio(ratio) for arm, ratio in ratios]
     if best is not None:
-        table.add_column("the best of each phase", justify="right", style="dim")
-        cells.append(show_ratio(best))
-    table.add_row("[bold]whole timeline[/], over default", *cells)
+        table.add_row("[dim]by hand, the best preset of each phase[/]", f"[dim]{show_ratio(best)}[/]", "")
     return table
 
 
 def notes(report: Report) -> list[str]:
     """What the tables do not say."""
     said = [
-        "Ratios are of operations a second; 1.00x is the default's speed on the same blocks in the same rounds.",
+        "Ratios are to the default's speed on the same blocks in the same rounds.",
     ]
     worst = report.worst
     if worst is not None:
@@ -103,23 +107,23 @@ def speeds(report: Report, segment: Segment) -> Table:
     return table
 
 
-def recognised(families: Mapping[str, Mapping[str, Any]]) -> Table:
+def recognised(families: Mapping[str, FamilyStatus]) -> Table:
     """What the work of families was taken for, and the settings in force."""
     table = _table("family", "is taken for", "", "settings", left=4)
     table.columns[3].no_wrap = False
     for name, family in families.items():
-        kinds = sorted(family["probabilities"].items(), key=lambda item: -item[1])
-        state = Text.assemble((show_settings(family["settings"]), "bold"), f"\n{family['source']}, {family['state']}")
-        if family["gain"] is not None:
-            low, middle, high = family["gain"]
+        kinds = sorted(family.probabilities.items(), key=lambda item: -item[1])
+        state = Text.assemble((show_settings(family.settings), "bold"), f"\n{family.source}, {family.state}")
+        if family.gain is not None:
+            low, middle, high = family.gain
             state.append(f"\ncost of the default over theirs {middle:.2f} ({low:.2f} to {high:.2f})")
         bars = Text()
         for kind, probability in kinds:
             filled = round(12 * probability)
-            bars.append("█" * filled + "░" * (12 - filled), style="cyan" if kind == family["kind"] else "dim")
+            bars.append("█" * filled + "░" * (12 - filled), style="cyan" if kind == family.kind else "dim")
             bars.append(f" {probability:4.0%} {kind}\n")
         bars.rstrip()
-        table.add_row(f"[bold]{name}[/]", f"[cyan]{family['kind']}[/]", bars, state)
+        table.add_row(f"[bold]{name}[/]", f"[cyan]{family.kind}[/]", bars, state)
     return table
 
 
@@ -131,9 +135,9 @@ def decided(decisions: Sequence[Decided]) -> Table:
     for each in decisions:
         table.add_row(
             f"{each.own_seconds:.1f} s",
-            str(each.decision["family"] or ""),
-            str(each.decision["kind"]),
-            Text(str(each.decision["text"])),
+            each.decision.family or "",
+            each.decision.kind,
+            Text(each.why),
         )
     return table
 
@@ -150,7 +154,7 @@ def plain_lines(report: Report, segment: Segment) -> list[str]:
     lines = [f"{head}: {', '.join(figures)}"]
     seen = report.seen[-1].families if report.seen else {}
     for name, family in seen.items():
-        lines.append(f"    {name} is taken for {family['kind']}; in force: {show_settings(family['settings'])}")
+        lines.append(f"    {name} is taken for {family.kind}; in force: {show_settings(family.settings)}")
     decisions = [each for each in report.decisions if each.segment == segment.number]
-    lines += [f"    {each.own_seconds:.1f} s: {each.decision['text']}" for each in decisions]
+    lines += [f"    {each.own_seconds:.1f} s: {each.decision.text}" for each in decisions]
     return lines

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 from importlib.resources import files
-from typing import Any
 
+from lyredb.autotune import FamilyStatus
 from lyredb.experiments.flights import drawing
 from lyredb.experiments.flights.course import NOTABLE
 from lyredb.experiments.flights.follower import Decided, Seen
@@ -63,7 +63,7 @@ def _tiles(report: Report) -> list[str]:
         arm = max(presets, key=lambda name: presets[name])
         tiles.append((show_ratio(presets[arm]), f"the best of the fixed presets over the whole, {arm}"))
     if best is not None:
-        tiles.append((show_ratio(best), "somebody who always sets the best preset of the phase"))
+        tiles.append((show_ratio(best), "by hand: the best preset of each phase, at no cost"))
     return [f"<div><b>{figure}</b><span>{escape(meaning)}</span></div>" for figure, meaning in tiles]
 
 
@@ -93,7 +93,7 @@ def _whole_rows(report: Report) -> list[str]:
     rows = [(f'<span class="dot {arm}"></span>{_arm(arm)}', ratio, _changes(arm)) for arm, ratio in ratios]
     best = report.best_of_each
     if best is not None:
-        rows.append(("<i>the best preset of each phase</i>", best, "changed by hand at every shift, at no cost"))
+        rows.append(("<i>the best preset of each phase</i>", best, "set by hand at every shift, at no cost"))
     return [
         f'<tr><th scope="row">{name}</th><td><b>{show_ratio(ratio)}</b></td>'
         f'<td class="left">{escape(changes)}</td></tr>'
@@ -126,32 +126,32 @@ def _card(report: Report, name: str) -> str:
 def _end(seen: Seen, time: str) -> str:
     """How a segment ended for the tuner."""
     families = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(family["kind"]))} '
+        f'<tr><th scope="row">{escape(name)}</th><td>{family.kind} '
         f"<small>{_probability(family)}</small></td>"
-        f"<td>{escape(show_settings(family['settings']))} <small>{escape(str(family['source']))}</small></td></tr>"
+        f"<td>{escape(show_settings(family.settings))} <small>{family.source}</small></td></tr>"
         for name, family in seen.families.items()
     )
     head = "<tr><th>family</th><th>taken for</th><th>settings in force</th></tr>"
     return f'<h3>At the end of the {time} time</h3><table class="small">{head}{families}</table>'
 
 
-def _probability(family: dict[str, Any]) -> str:
-    found = family["probabilities"].get(family["kind"])
+def _probability(family: FamilyStatus) -> str:
+    found = family.probabilities.get(family.kind)
     return "" if found is None else f"{found:.0%}"
 
 
 def _decision(report: Report, each: Decided) -> str:
     decision = each.decision
     changed = ", ".join(
-        f"{name} {show_value(name, old)} to {show_value(name, new)}" for name, (old, new) in decision["changed"].items()
+        f"{name} {show_value(name, old)} to {show_value(name, new)}" for name, (old, new) in decision.changed.items()
     )
     cells = (
         f"{each.own_seconds:.1f} s",
         report.segments[each.segment].phase,
-        decision["family"] or "",
-        decision["kind"],
-        decision["text"],
+        decision.family or "",
+        decision.kind,
+        each.why,
         changed,
     )
-    kind = ' class="notable"' if decision["kind"] in NOTABLE else ""
+    kind = ' class="notable"' if decision.kind in NOTABLE else ""
     return f"<tr{kind}>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>"

@@ -30,7 +30,7 @@ class Cache(Phase[Sequence[bytes]]):
 
     def prepare(self) -> None:
         self._pages = _pages(self.data)
-        self._tails: list[bytes] = list(self._pages)
+        self._tails = list(self._pages)
         # Which planes are popular has nothing to do with their tail numbers.
         numpy.random.default_rng(2013).shuffle(self._tails)
         self._weights = zipf_weights(len(self._tails))
@@ -39,7 +39,8 @@ class Cache(Phase[Sequence[bytes]]):
         database.family("pages")
 
     def draw(self, random: Any) -> Sequence[bytes]:
-        return [self._tails[place] for place in zipf(random, self._weights, self.scaled(250_000)).tolist()]
+        places: list[int] = zipf(random, self._weights, self.scaled(250_000)).tolist()
+        return [self._tails[place] for place in places]
 
     def steps(self, database: Database, mirror: Mirror, work: Sequence[bytes]) -> list[Step]:
         del mirror
@@ -61,14 +62,15 @@ class Cache(Phase[Sequence[bytes]]):
         pages, served = zip(*answers, strict=True)
         right = numpy.fromiter(map(_body_is, pages, map(self._pages.__getitem__, work)), dtype=bool, count=len(work))
         if not right.all():
-            raise WrongAnswer(f"the page of plane {work[right.argmin()].decode()} is not the one that was put")
+            raise WrongAnswer(f"the page of plane {work[int(right.argmin())].decode()} is not the one that was put")
         served = numpy.array(served)
         stamps = numpy.frombuffer(b"".join([page[: _STAMP.size] for page in pages]), dtype="<f8")
         # A page that was missed was made here, and has no stamp.
         ages = numpy.where(served > 0, served - stamps, 0)
         if (ages > oldest).any():
+            tail = work[int(ages.argmax())].decode()
             raise WrongAnswer(
-                f"the page of plane {work[ages.argmax()].decode()} was served {ages.max():.3f} s after it was put, "
+                f"the page of plane {tail} was served {ages.max():.3f} s after it was put, "
                 f"with {_TTL_SECONDS} s to live"
             )
         mirror.pages_expired_at = time.monotonic() + oldest
