@@ -237,10 +237,10 @@ class Engine:
         of the point accesses; `lyredb.autotune.features` says what they mean. Between two calls a thread keeps 4,096.
         """
     def timings(self) -> dict[str, dict[str, tuple[int, list[tuple[int, int, int]]]]]:
-        """By family and kind of operation: (sum in ns, [(low, high, count), ...]) of the sampled ones since the opening.
+        """By family and kind of operation: (sum in ns, [(low, high, count), ...]) of samples since the opening.
 
-        The kinds are those of `Database.stats` that are in seconds: "scan" is whole scans, "scan_row" the same by row. It
-        waits for nothing, where `stats` waits for a running checkpoint.
+        The kinds are those of `Database.stats` that are in seconds: "scan" is whole scans, "scan_row" the same by row.
+        It waits for nothing, where `stats` waits for a running checkpoint.
         """
     def take_events(self) -> list[tuple[str, str | None, int, int, dict[str, int]]]:
         """What happened since the last call: (kind, family, Unix time of its beginning in ns, how long in ns, numbers).

@@ -9,19 +9,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import lyredb
 from lyredb import presets
+from lyredb.cli_autotune import autotune
+from lyredb.cli_output import bar as _bar
+from lyredb.cli_output import json_option as _json_option
+from lyredb.cli_output import print_json as _print_json
+from lyredb.cli_output import table as _table
 from lyredb.cli_text import from_text, plain, shown, shown_range
 from lyredb.presets import page
 
@@ -61,10 +64,6 @@ def _refuse(ctx: click.Context, message: str, suggestion: str | None) -> NoRetur
     if suggestion:
         click.echo(f"  what to do: {suggestion}", err=True)
     ctx.exit(EXIT_REFUSED)
-
-
-def _json_option(function: Function) -> Function:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
 
 
 def _family_option(function: Function) -> Function:
@@ -456,6 +455,11 @@ def tiering(
         console.print("\n", chart.lines(status.plan, width=min(console.width, explanation.WIDTH)), sep="")
 
 
+# --- tuning
+
+main.add_command(autotune)
+
+
 # --- the demo
 
 
@@ -559,30 +563,6 @@ def _folder_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-@contextmanager
-def _bar(what: str, *, quiet: bool) -> Generator[Callable[[int, int], None] | None, None, None]:
-    """A progress bar on the error stream, where that is a terminal."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-
-        def report(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        yield report
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=place == 0)
-    return table
-
-
 def _pairs(title: str, counters: dict[str, int | float | str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
     for name, value in counters.items():
@@ -606,7 +586,3 @@ def _print_quantiles(console: Console, histograms: dict[str, lyredb.Histogram]) 
         marks = (histogram.mean, *(histogram.percentile(percent) for percent in (50, 99, 99.9)))
         table.add_row(name, histogram.unit, f"{histogram.count:,}", *(f"{mark:.3g}" for mark in marks))
     console.print(table)
-
-
-def _print_json(document: Any) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -96,7 +96,7 @@ def test_work_that_comes_back_gets_at_once_what_won_before() -> None:
     on.engine.families["orders"].work = "oltp"
     on.run(60)
     on.engine.families["orders"].work = "olap"
-    on.run(6)
+    on.run(4)
     assert on.engine.families["orders"].layout == 128 << 10
     assert "recalled" in on.kinds()
     on.run(40)

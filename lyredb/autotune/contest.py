@@ -14,10 +14,8 @@ from lyredb.autotune.pairs import Pairs
 Side: TypeAlias = Literal["holder", "challenger"]
 Verdict: TypeAlias = Literal["better", "worse", "undecided"]
 
-# Two pairs in a row that are 8 % worse on the average end it.
+# Two pairs in a row that are 8 % worse end it.
 _WORSE = math.log(0.92)
-# One that is so much worse does, too.
-_MUCH_WORSE = math.log(0.67)
 # What cannot be worth this much, after so many pairs, is not worth the windows either.
 _WORTH = 0.02
 _LEAST_PAIRS = 10
@@ -121,8 +119,8 @@ class Contest:
         gain, last = self.pairs.gain, self.pairs.last
         if gain.low > 0.0:
             return "better"
-        twice = len(last) == 2 and sum(last) / 2 <= _WORSE and self._begun >= 2
-        if last[-1] <= _MUCH_WORSE or (twice and self.pairs.mean < 0.0) or gain.high < 0.0:
+        twice = len(last) == 2 and max(last) <= _WORSE and self._begun >= 2
+        if (twice and self.pairs.mean < 0.0) or gain.high < 0.0:
             return "worse"
         hopeless = len(self.pairs) >= _LEAST_PAIRS and gain.high < _WORTH
         return "undecided" if hopeless or len(self.pairs) >= self.terms.most_pairs else None

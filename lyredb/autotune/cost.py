@@ -25,10 +25,9 @@ _LONG_SCAN = 64.0
 _LEAST_SAMPLES = 4
 # What is compared must be this part of what was spent.
 _LEAST_COVERED = 0.7
-# A sample so many times above the median, and alone, is of a thread that waited for a processor, not for the engine.
-_FAR = 20.0
-_ALONE = 1
-_ALONE_SHARE = 0.002
+# Few samples so many times above the median are of threads that waited for a processor, not for the engine.
+_FAR = 4.0
+_FEW, _FEW_SHARE, _FEW_OF_LITTLE = 2.0, 0.002, 0.125
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def _mean(buckets: Buckets, limit: float) -> float:
 
 
 def _limit(buckets: Buckets) -> float:
-    """What single samples are cut to; several that are as slow count as what they are."""
+    """What the few slowest samples are cut to; if more are as slow, they count as what they are."""
     ordered = sorted(buckets.items())
     count = sum(each for _, each in ordered)
     seen, median = 0, 0.0
@@ -148,9 +147,9 @@ def _limit(buckets: Buckets) -> float:
         median = (low + high) / 2
         if seen * 2 >= count:
             break
-    alone = _ALONE + int(count * _ALONE_SHARE)
+    few = int(min(count * _FEW_OF_LITTLE, _FEW + count * _FEW_SHARE))
     for (low, high), each in reversed(ordered):
-        alone -= each
-        if alone < 0:
+        few -= each
+        if few < 0:
             return max(_FAR * median, (low + high) / 2)
     return math.inf

@@ -148,9 +148,9 @@ class FamilyTuner:
     def _begin(self) -> None:
         last, without = self._memory.in_force, self._hands.pinned()
         settings = self._without(last.settings if last else self._start, without)
+        self._hands.found(settings, leaves_unsure=self._memory.leaves_unsure)
         if not settings:
             return
-        self._hands.found(settings)
         self._incumbent = settings
         self._source = "remembered" if last else "preset"
         if last is not None:
@@ -337,7 +337,10 @@ class FamilyTuner:
         self._tell("trial", f"verifying {_listed({}, settings)} against the default", {}, settings)
 
     def _reachable(self, settings: Settings) -> Settings:
-        """The settings without those that would take too long to take hold."""
+        """The settings without those that would take too long to take hold; all others are in force."""
+        if self._hands.differ(self._hands.in_force, settings):
+            # Should the program be killed in the trial, the next opening knows.
+            self._leaves_unsure(True)
         if self._hands.put(settings, _LONGEST_RESHAPE):
             return settings
         rest = self._without(settings, {LAYOUT})
@@ -370,7 +373,7 @@ class FamilyTuner:
             # It takes hold leaf by leaf, as they are rebuilt.
             length, settling = max(length, 2), 1
         length = max(length, 1)
-        return Terms(length=length, settling=settling, rest=2 * length, trusted=trusted)
+        return Terms(length=length, settling=settling, rest=max(2, length), trusted=trusted)
 
     def _put_side(self, contest: Contest) -> None:
         # A sentinel holds the default against what has won.
@@ -411,7 +414,7 @@ class FamilyTuner:
 
     def _verified(self, contest: Contest) -> None:
         gain, settings = contest.pairs.gain, self._challenger
-        self._contest = None
+        self._contest, self._memory.leaves_unsure = None, False
         # What won before, and is not worse now, stays.
         won = contest.verdict == "better" or (
             contest.verdict == "undecided" and self._candidate_source == "remembered" and gain.middle > 0.0
@@ -428,9 +431,14 @@ class FamilyTuner:
         kind = "rollback" if recalled else "rejected" if contest.verdict == "worse" else "undecided"
         self._tell(kind, f"{told}: back to the default", settings, {}, outcome=_outcome(gain, contest))
 
+    def _leaves_unsure(self, unsure: bool) -> None:
+        if unsure != self._memory.leaves_unsure:
+            self._memory.leaves_unsure = unsure
+            self._save(self._memory)
+
     def _take(self, settings: Settings, source: Source, gain: Gain) -> None:
         self._incumbent, self._source, self._gain = dict(settings), source, gain
-        self._good_for = self._signature()
+        self._good_for, self._memory.leaves_unsure = self._signature(), False
         self._memory.remember(self._known(settings, gain))
         self._save(self._memory)
         self._keep(settings)
@@ -489,6 +497,7 @@ class FamilyTuner:
             return
         self._explorer.failed()
         self._keep(before)
+        self._leaves_unsure(False)
         if self._sentinel is not None:
             self._sentinel.disturbed()
         kind = "rejected" if contest.verdict == "worse" else "undecided"

@@ -76,10 +76,12 @@ class Hands:
         """Whether going from one to the other cuts leaves anew."""
         return self.layout_of(one) != self.layout_of(other)
 
-    def found(self, settings: Mapping[str, Value]) -> None:
-        """Puts settings in force for leaves that have their layout already."""
-        self._engine.tune(self._family, settings)
-        self.in_force, self._layout = dict(settings), self.layout_of(settings)
+    def found(self, settings: Mapping[str, Value], *, leaves_unsure: bool) -> None:
+        """Puts settings in force for leaves that have their layout already, unless that is unsure."""
+        if settings:
+            self._engine.tune(self._family, settings)
+        self.in_force = dict(settings)
+        self._layout = None if leaves_unsure else self.layout_of(settings)
 
     def put(self, settings: Mapping[str, Value], most_seconds: float) -> bool:
         """Puts settings in force, with the leaves cut as they say.

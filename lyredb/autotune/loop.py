@@ -83,12 +83,14 @@ class Loop:
         self._families: dict[str, FamilyTuner] = {}
         self._hands: dict[str, Hands] = {}
         self._weights: defaultdict[str, float] = defaultdict(float)
+        self._seen: set[str] = set()
         self._readings: dict[str, Reading] = {}
         self._timings: dict[str, Timings] = {}
         self._read_at = 0.0
         self._read()
         for name in self._readings:
-            if self._memories.load(name).in_force is not None:
+            memory = self._memories.load(name)
+            if memory.in_force is not None or memory.leaves_unsure or self._start:
                 self._family(name)
 
     def tick(self, *, frozen: bool = False) -> None:
@@ -173,9 +175,14 @@ class Loop:
         self._families.pop(name, None)
         self._hands.pop(name, None)
         self._weights.pop(name, None)
+        self._seen.discard(name)
 
     def _window(self, name: str, before: Reading, later: Reading, timings: Timings, seconds: float) -> Window:
         if not windows.enough(before, later):
+            return Window(None, Spent(), seconds)
+        if name not in self._seen:
+            # Its sketch has only begun in this one.
+            self._seen.add(name)
             return Window(None, Spent(), seconds)
 
         def grown(counter: str) -> float:

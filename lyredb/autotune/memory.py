@@ -16,7 +16,7 @@ from lyredb.autotune.journal import Value
 
 _MOST = 16
 # What differs by so much in one feature is another kind of work; noise of a window is a fraction of it.
-_SCALE = np.array([0.15 if feature.unit == "share" else 1.5 for feature in FEATURES])
+_SCALE = np.array([0.15 if feature.unit == "share" else 2.0 for feature in FEATURES])
 _FURTHEST = 3.0
 NEAR = 0.6
 """Of the distance between signatures: below it they are of the same work."""
@@ -54,6 +54,8 @@ class Memory:
         # The one used last is the last one.
         self._known: list[Remembered] = []
         self.in_force: Remembered | None = None
+        self.leaves_unsure = False
+        """Whether leaves may be cut otherwise than by the settings in force: a trial of that has begun and not ended."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -66,7 +68,8 @@ class Memory:
     def remember(self, found: Remembered) -> None:
         """Keeps it, in place of what is known of work that looks the same; the least lately used goes."""
         rounded = tuple(round(float(number), 3) for number in found.vector)
-        found = Remembered(found.kind, rounded, dict(found.settings), found.gain)
+        gain = found.gain and (round(found.gain[0], 4), round(found.gain[1], 4), round(found.gain[2], 4))
+        found = Remembered(found.kind, rounded, dict(found.settings), gain)
         self._known = [each for each in self._known if distance(each.vector, rounded) >= NEAR / 2]
         self._known = [*self._known, found][-_MOST:]
         self.in_force = found if found.settings else None
@@ -85,6 +88,7 @@ class Memory:
                 for each in self._known
             ],
             "in_force": self._known.index(self.in_force) if self.in_force in self._known else None,
+            "leaves_unsure": self.leaves_unsure,
         }
 
     @classmethod
@@ -93,6 +97,7 @@ class Memory:
         memory = cls()
         if told.get("features") != _FEATURES:
             return memory
+        memory.leaves_unsure = told["leaves_unsure"]
         names = {each.name: each for each in presets.tunables() if each.tuner and each.scope == "family"}
         for at, row in enumerate(told["known"]):
             usable = {

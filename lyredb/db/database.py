@@ -315,12 +315,12 @@ class Database(Family[K, V]):
     def reshape(self, family: str | None = None, *, progress: Progress = None) -> int:
         """Brings leaves to the size that `leaf_bytes` asks for, where it was changed after they were filled.
 
-        Beside readers and writers. Without it leaves follow as they are written to. Ctrl-C stops it safely: what is done
-        stays.
+        Beside readers and writers. Without it leaves follow as they are written to. Ctrl-C stops it safely: what is
+        done stays.
 
         Args:
             family: Whose; None: of all families.
-            progress: Called with (done, total) leaves now and then; True shows a bar (needs rich).
+            progress: Called with (done, total) leaves of a family now and then; True shows a bar (needs rich).
 
         Returns:
             How many leaves were built.

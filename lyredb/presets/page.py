@@ -26,10 +26,15 @@ Every knob of the engine is declared once, in its registry. A *database* setting
    holds for all families that have no value of their own, those made later included;
 3. what was given to `lyredb.open`, until the database is closed;
 4. what `db.configure` was given without a family in earlier openings;
-5. the default.
+5. what automatic tuning set, for the family before for the database, until the database is closed;
+6. the default.
 
 So what was said last for the whole database goes first there. `db.reset` takes back what `db.configure` set for the
 same family, or for none, and what comes next in the list is in force again.
+
+What takes hold as pages are rewritten does so page by page, when they are next written to. `db.reshape()` brings all
+leaves to the size of `leaf_bytes` at once, beside readers and writers: some ten million records a second that are in
+memory.
 
 ```python
 import lyredb

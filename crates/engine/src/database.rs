@@ -330,7 +330,7 @@ impl Database {
     }
 
     /// Brings the leaves of `family` to the size of `leaf_bytes`; how many were built. Beside readers and writers, a leaf or
-    /// so at a time. `progress` gets leaves looked at.
+    /// so at a time. `progress` gets leaves looked at, and leaves there were.
     pub fn reshape(&self, family: &str, progress: Progress<'_>) -> Result<u64> {
         self.changeable()?;
         let core = self.core.family(family).ok_or_else(|| Error::NoSuchFamily(family.into()))?;

@@ -8,9 +8,10 @@ use crate::sync::epoch;
 
 impl Core {
     /// Cuts a family's leaves anew where they are larger than `leaf_bytes`, and puts those together that are smaller; how
-    /// many were built. The family's lock is held for a leaf or so at a time. `progress` counts leaves.
+    /// many were built. The family's lock is held for a leaf or so at a time. `progress` gets leaves looked at and leaves there were.
     pub fn reshape(&self, family: &FamilyCore, progress: Progress<'_>) -> Result<u64> {
         let (mut looked_at, mut built) = (0, 0);
+        let all = family.tree.count_leaves(&epoch::pin());
         let mut from = Some(Vec::new());
         while let Some(key) = from {
             let guard = epoch::pin();
@@ -26,7 +27,7 @@ impl Core {
             self.relieve_memory(true, step.looked_at + step.built)?;
             looked_at += step.looked_at as u64;
             built += step.built as u64;
-            if !progress(looked_at, looked_at) {
+            if !progress(looked_at, all.max(looked_at)) {
                 return Err(Error::Interrupted);
             }
             from = step.next;

@@ -115,13 +115,15 @@ fn it_ends_where_it_is_told_to_and_what_is_done_stays() {
     let database = open(&MemoryDisk::new(), &options());
     let model = fill(&database, KEYS, 4);
     database.tune(None, &[setting("leaf_bytes", 64 << 10)]).expect("a setting");
-    let mut steps = 0;
-    let stopped = database.reshape(DEFAULT_FAMILY, &mut |_, _| {
+    let (mut steps, mut all) = (0, 0);
+    let stopped = database.reshape(DEFAULT_FAMILY, &mut |looked_at, there_were| {
+        assert!(looked_at <= there_were);
+        all = there_were;
         steps += 1;
         steps < 3
     });
     assert!(matches!(stopped, Err(Error::Interrupted)));
-    assert!(counter(&database, "merges") >= 1);
+    assert!(counter(&database, "merges") >= 1 && all > 20);
     assert!(content(&database, &database.default_family()) == model);
     assert_sound(&database);
     assert!(matches!(database.reshape("none", &mut |_, _| true), Err(Error::NoSuchFamily(_))));

@@ -139,7 +139,10 @@ impl Engine {
         self.run(py, |database| database.reset(family, &names))
     }
 
-    /// Makes what automatic tuning has set, for a family or for the database, exactly this.
+    /// Makes what automatic tuning has set, for a family or for the database, exactly this: until it is closed.
+    ///
+    /// What a user set goes before it, and what was tuned for a family before what was for the database. Raises
+    /// ConfigError, and changes nothing, for settings that presets may not set either, and FamilyNotFoundError.
     fn tune(&self, py: Python<'_>, family: Option<&str>, settings: &Bound<'_, PyDict>) -> PyResult<()> {
         let settings = convert::settings(settings)?;
         self.run(py, |database| database.tune(family, &settings))
@@ -256,7 +259,10 @@ impl Engine {
         Ok(families)
     }
 
-    /// By family and kind of operation: (sum in ns, [(low, high, count), ...]) of the sampled ones since the opening.
+    /// By family and kind of operation: (sum in ns, [(low, high, count), ...]) of samples since the opening.
+    ///
+    /// The kinds are those of `Database.stats` that are in seconds: "scan" is whole scans, "scan_row" the same by row.
+    /// It waits for nothing, where `stats` waits for a running checkpoint.
     fn timings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let families = PyDict::new(py);
         for (name, readings) in self.run(py, engine::Database::timings)? {

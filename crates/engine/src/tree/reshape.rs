@@ -24,6 +24,11 @@ pub struct Reshaped {
 }
 
 impl Tree {
+    /// How many leaves there are.
+    pub fn count_leaves(&self, guard: &Guard) -> u64 {
+        count_below(self.root(guard), guard)
+    }
+
     /// Cuts the leaf of `key` into pieces if it is larger than `leaf_bytes`, or puts it together with those behind it, below
     /// the same parent, that fit into one with it. Under the lock.
     pub fn reshape(&self, writer: &mut Writer, key: &[u8], guard: &Guard) -> Result<Reshaped> {
@@ -77,6 +82,17 @@ impl Tree {
         point(Point::MergePublished);
         old.iter().for_each(|(page, _)| self.retire(writer, page, guard));
         Ok(Reshaped { built: pieces.len(), ..unchanged })
+    }
+}
+
+fn count_below(page: &PageRef, guard: &Guard) -> u64 {
+    match page.level() {
+        0 => 1,
+        1 => page.inner(guard).count() as u64,
+        _ => {
+            let inner = page.inner(guard);
+            (0..inner.count()).map(|index| count_below(inner.child(index), guard)).sum()
+        }
     }
 }
 

@@ -306,10 +306,10 @@ pub fn options_with(given: &[(String, Value)], durability: Durability, now: &Arc
 pub fn steps(mix: &Mix, count: usize, keys: u64, seed: u64) -> Vec<Step> {
     let mut maker = Maker { mix, keys, random: Random(seed), names: vec![DEFAULT_FAMILY.to_string()], made: 0 };
     let mut steps: Vec<Step> = (0..mix.families_first).map(|_| maker.create()).collect();
-    if mix.reads > 0 {
-        steps.extend(maker.through_all_forms());
-    }
     while steps.len() < count {
+        if mix.reads > 0 && (steps.len() <= 1 || maker.random.one_in(20)) {
+            steps.extend(maker.through_all_forms());
+        }
         steps.push(maker.step());
         if mix.expiring && maker.random.one_in(5) {
             steps.push(Step::Advance(maker.random.below(300)));

@@ -1,0 +1,101 @@
+"""What kind of work windows are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lyredb import extras
+from lyredb.autotune import table
+from lyredb.autotune.features import Vector
+from lyredb.autotune.kinds import KINDS, UNKNOWN, Recognition
+from lyredb.autotune.table import Floats, Table
+
+_TREES = 60
+# Work is unknown that is more probably so, or is farther from every window of the table than all but this part of
+# windows of workloads that it was not fitted on.
+_UNKNOWN_SHARE = 0.5
+_FARTHEST_QUANTILE = 0.995
+# How many windows tell how far others are.
+_PROBED = 600
+
+
+class Recogniser:
+    """Fitted when it is made, which takes about half a second.
+
+    >>> from lyredb.autotune import recognise, table
+    >>> recogniser = recognise.Recogniser()
+    >>> known = table.load()
+    >>> recogniser.recognise(known.of(known.kinds.index("olap"))).kind
+    'olap'
+    """
+
+    def __init__(self, source: Table | None = None) -> None:
+        """Imports scikit-learn and fits.
+
+        Args:
+            source: What to fit on; None: the table that comes with the package.
+
+        Raises:
+            ConfigError: scikit-learn is not installed.
+        """
+        source = table.load() if source is None else source
+        self._mean = source.vectors.mean(axis=0)
+        self._deviation = np.maximum(source.vectors.std(axis=0), 1e-3)
+        self._known = self._standardised(source.vectors)
+        self._model = self._fitted(source)
+        self._farthest = self._probed(source)
+
+    def recognise(self, vectors: Sequence[Vector] | Floats) -> Recognition:
+        """What kind of work some windows are of, one after the other and all of the same work: the more, the surer.
+
+        Raises:
+            ValueError: There is none.
+        """
+        rows = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
+        if not rows.size:
+            raise ValueError("nothing can be recognised by no window")
+        classes = self._model.predict_proba(rows).mean(axis=0)
+        kinds = classes[: len(KINDS)] + 1e-9
+        best = int(kinds.argmax())
+        strange = classes[-1] > _UNKNOWN_SHARE or self.distance(rows) > self._farthest
+        shares = kinds / kinds.sum()
+        return Recognition(
+            kind=UNKNOWN if strange else KINDS[best],
+            probabilities={kind: float(share) for kind, share in zip(KINDS, shares, strict=True)},
+        )
+
+    def distance(self, rows: Floats) -> float:
+        """How far windows are from the nearest ones of the table, at the median."""
+        return float(np.median(_nearest(self._standardised(rows), self._known)))
+
+    def _standardised(self, rows: Floats) -> Floats:
+        return (rows - self._mean) / self._deviation
+
+    def _fitted(self, source: Table) -> Any:
+        ensemble = extras.required("sklearn.ensemble", extra="autotune")
+        # A window of mixed work is there once for each of its kinds, as heavy as that one's share.
+        places, classes = np.nonzero(source.classes[source.workload] > 0)
+        weights = source.classes[source.workload][places, classes]
+        model = ensemble.ExtraTreesClassifier(_TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
+        return model.fit(source.vectors[places], classes, sample_weight=weights)
+
+    def _probed(self, source: Table) -> float:
+        """How far a window of a workload that was not fitted on is from the table, if it is of a known kind."""
+        known = np.flatnonzero(~source.other[source.workload])
+        probes = known[:: max(1, len(known) // _PROBED)]
+        nearest = _nearest(self._known[probes], self._known, source.workload[probes], source.workload)
+        return float(np.quantile(nearest, _FARTHEST_QUANTILE))
+
+
+def _nearest(rows: Floats, known: Floats, groups: Any = None, known_groups: Any = None) -> Floats:
+    """The distance of each row to the nearest known one; of another group, if groups are given."""
+    # (a - b)^2 = a^2 + b^2 - 2ab: the last is a product of matrices, which is quick.
+    own: Floats = np.square(rows).sum(axis=1)
+    others: Floats = np.square(known).sum(axis=1)
+    squares: Floats = own[:, None] + others[None, :] - 2.0 * np.inner(rows, known)
+    if groups is not None:
+        squares[groups[:, None] == known_groups[None, :]] = np.inf
+    return np.sqrt(np.maximum(np.min(squares, axis=1), 0.0))
