@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -12,17 +13,21 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 import lyredb
+from lyredb.autotune import Decision, FamilyStatus, Status
 from lyredb.cli import main
 from lyredb.experiments import extras, flights
-from lyredb.experiments.flights import measures, runner
+from lyredb.experiments.flights import chart, measures, runner, tables, webpage
 from lyredb.experiments.flights.data import Data, numpy
+from lyredb.experiments.flights.follower import Decided, Follower, Seen
 from lyredb.experiments.flights.measures import Pair
 from lyredb.experiments.flights.phases import Mirror, Phase
+from lyredb.experiments.flights.report import Report
 from lyredb.experiments.flights.shown import show_rate, show_seconds
 from lyredb.experiments.flights.stopwatch import timed
-from lyredb.experiments.flights.timeline import BLOCKS_A_TURN, DEFAULT, TUNED, Block, Rounds, segments
+from lyredb.experiments.flights.timeline import BLOCKS_A_TURN, DEFAULT, TUNED, Block, Rounds, Segment, segments
 
 BLOCKS = 2
 
@@ -280,6 +285,116 @@ def test_the_command(tmp_path: Path) -> None:
     assert "<script" not in page
     assert "src=" not in page
     assert "http" not in page
+
+
+@pytest.mark.usefixtures("short")
+def test_what_is_tuned_is_followed(tmp_path: Path) -> None:
+    options = flights.Options(tmp_path, quick=True, phases=("cache", "graph"), arms=(TUNED,))
+    report = flights.run(options, quiet=True)
+    assert report.arms == [TUNED, DEFAULT]
+    assert report.presets == []
+    assert report.best_of_each is None
+    for row in report.rows:
+        assert row.tuned is not None
+        assert row.worst is not None
+        assert row.tuned.low <= row.tuned.middle <= row.tuned.high
+        assert row.best is row.tuned_over_best is row.adapt_seconds is None
+    turns = {(block.segment, block.turn) for block in report.blocks if block.arm == TUNED}
+    assert len(report.seen) == len(turns) == 8
+    assert [seen.own_seconds for seen in report.seen] == sorted(seen.own_seconds for seen in report.seen)
+    assert report.worst is not None
+
+
+class _Tuned:
+    """A database whose tuner has said so much."""
+
+    def __init__(self, decisions: list[Decision], error: str | None = None) -> None:
+        self.autotune = self
+        self.decisions, self.error = decisions, error
+
+    def status(self) -> Status:
+        family = FamilyStatus("settled", "oltp", {"oltp": 1.0}, "preset", {"delta_records": 64}, (1.0, 1.1, 1.2), 0.1)
+        return Status("running", 9, {"flights": family, "weather": family}, {}, self.error)
+
+    def history(self) -> list[Decision]:
+        return self.decisions
+
+
+def test_decisions_are_told_once_and_in_own_time() -> None:
+    first, second = (
+        Decision(number, at, "flights", "applied", "flights: so") for number, at in ((4, 101.5), (7, 109.0))
+    )
+    tuned: Any = _Tuned([first])
+    segment = Segment(0, "oltp", 0)
+    blocks = [
+        Block(0, 0, 0, TUNED, 100.0, 1, 1.0),
+        Block(0, 0, 1, TUNED, 101.0, 1, 1.0),
+        Block(0, 0, 0, DEFAULT, 102.0, 1, 5.0),
+        Block(0, 1, 0, TUNED, 110.0, 1, 1.0),
+    ]
+    follower = Follower(tuned)
+    seen, decided = follower.look(segment, ("flights", "totals"), blocks)
+    assert (seen.own_seconds, list(seen.families)) == (3.0, ["flights"])
+    assert [(each.own_seconds, each.why) for each in decided] == [(1.5, "so")]
+    tuned.decisions.append(second)
+    _, decided = follower.look(segment, ("flights", "totals"), blocks)
+    assert [(each.own_seconds, each.decision.number) for each in decided] == [(2.0, 7)]
+    tuned.error = "KeyError: 'oltp'"
+    with pytest.raises(lyredb.Error, match="the tuner has failed: KeyError"):
+        follower.look(segment, ("flights",), blocks)
+
+
+def _made_up() -> Report:
+    """A report of a run that was never made."""
+    report = Report(
+        "lyredb demo", "now", False, "data", [TUNED, DEFAULT, "cache", "timeseries"], segments(("cache", "timeseries"))
+    )
+    seconds = {TUNED: 0.8, DEFAULT: 1.0, "cache": 0.75, "timeseries": 1.5}
+    tuned: Any = _Tuned([])
+    for segment in report.segments:
+        for turn in range(3):
+            for place in range(2):
+                for arm in report.arms:
+                    report.blocks.append(Block(segment.number, turn, place, arm, 0.0, 1000, seconds[arm]))
+        decision = Decision(1, 0.0, "pages", "applied", "pages: <b>", changed={"leaf_bytes": (8192, 4096)})
+        report.decisions.append(Decided(segment.number, 1.0 + segment.number, decision))
+        report.seen.append(Seen(segment.number, 1.0, {"pages": tuned.status().families["flights"]}, {}))
+    return report
+
+
+def test_a_report_has_ratios_by_phase_and_over_all() -> None:
+    report = _made_up()
+    best = flights.Best("cache", pytest.approx(4 / 3))
+    assert report.best("cache") == best
+    for row in report.rows:
+        assert row.best == best
+        assert row.tuned == pytest.approx((1.25, 1.25, 1.25))
+        assert row.tuned_over_best == pytest.approx(0.9375)
+        # 0.95 of the best preset's speed is not reached.
+        assert row.adapt_seconds is None
+        assert row.worst is not None
+        assert row.worst.ratio == pytest.approx(1.25)
+    assert report.whole == pytest.approx({TUNED: 1.25, DEFAULT: 1.0, "cache": 4 / 3, "timeseries": 2 / 3})
+    assert report.best_of_each == pytest.approx(4 / 3)
+
+
+def test_a_report_is_shown(tmp_path: Path) -> None:
+    report = _made_up()
+    page = webpage.render(report)
+    assert "&lt;b&gt;" in page
+    assert "leaf_bytes 8 KiB to 4 KiB" in page
+    assert "<b></td>" not in page
+    chart.draw(report, tmp_path / "report.png")
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    json.dumps(report.as_dict())
+    shown = Console(width=80, file=io.StringIO(), record=True)
+    shown.print(tables.by_segment(report, wide=False))
+    shown.print(tables.whole(report))
+    lines = shown.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    assert "cache" in lines[1]
+    assert "1.25x" in lines[1]
 
 
 @pytest.mark.usefixtures("short")

@@ -78,6 +78,7 @@ class Display:
         self._console.print(tables.by_segment(report, wide=self._wide))
         self._console.print()
         self._console.print(tables.whole(report))
+        self._console.print()
         for note in tables.notes(report):
             self._console.print(Text(note, style="dim"))
         self._console.print(

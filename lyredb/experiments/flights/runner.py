@@ -22,7 +22,7 @@ from lyredb.experiments.flights.report import Report
 from lyredb.experiments.flights.stopwatch import timed
 from lyredb.experiments.flights.timeline import BLOCKS_A_TURN, DEFAULT, TUNED, Block, Rounds, Segment, segments
 
-_SEGMENT_SECONDS, _QUICK_SEGMENT_SECONDS = 25.5, 3.0
+_SEGMENT_SECONDS, _QUICK_SEGMENT_SECONDS = 25.0, 3.0
 _QUICK_SCALE = 0.1
 # So many rounds a segment has however slow the machine is.
 _LEAST_ROUNDS = 2

@@ -64,10 +64,11 @@ def whole(report: Report) -> Table:
     """The whole timeline: a row for each arm, the fastest first."""
     table = _table("the whole timeline", "over default", "")
     table.columns[2].justify = "left"
-    for arm, ratio in sorted(report.whole.items(), key=lambda item: -item[1]):
+    ratios = sorted(report.whole.items(), key=lambda item: -item[1])
+    for arm, ratio in ratios:
         name = f"[bold]{arm}[/]" if arm == TUNED else arm if arm == DEFAULT else f"preset {arm}"
         style = "bold" if arm == TUNED else "none"
-        bar = Text("█" * max(round(_BAR * ratio), 1), style="green" if arm == TUNED else "dim")
+        bar = Text("█" * max(round(_BAR * ratio / ratios[0][1]), 1), style="green" if arm == TUNED else "dim")
         table.add_row(name, f"[{style}]{show_ratio(ratio)}[/]", bar)
     best = report.best_of_each
     if best is not None:
