@@ -27,7 +27,7 @@ from lyredb.experiments.flights.phases import Mirror, Phase
 from lyredb.experiments.flights.report import Report
 from lyredb.experiments.flights.shown import show_rate, show_seconds
 from lyredb.experiments.flights.stopwatch import timed
-from lyredb.experiments.flights.timeline import BLOCKS_A_TURN, DEFAULT, TUNED, Block, Rounds, Segment, segments
+from lyredb.experiments.flights.timeline import DEFAULT, TUNED, Block, Rounds, Segment, segments
 
 BLOCKS = 2
 
@@ -250,7 +250,7 @@ def test_the_whole_is_the_time_for_all_work() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of two rounds."""
-    monkeypatch.setattr(runner, "_QUICK_SEGMENT_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "_QUICK_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("short")
@@ -275,7 +275,7 @@ def test_the_command(tmp_path: Path) -> None:
     for block in report["blocks"]:
         if report["segments"][block["segment"]]["phase"] != "timeseries":
             by_round.setdefault((block["segment"], block["turn"], block["place"]), set()).add(block["operations"])
-    assert len(by_round) == 8 * 2 * BLOCKS_A_TURN
+    assert len(by_round) == 8 * 2 * 5
     assert all(len(operations) == 1 for operations in by_round.values())
     assert sorted(file.name for file in out.iterdir()) == ["report.html", "report.json", "report.png"]
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")

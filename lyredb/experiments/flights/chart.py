@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lyredb.experiments.extras import required
-from lyredb.experiments.flights.course import COLOURS, FAINT, GRID, INK, Stretch, bounds, course, notable, ticks
+from lyredb.experiments.flights.course import COLOURS, FAINT, GRID, INK, LEAST, Stretch, bounds, course, notable, ticks
 from lyredb.experiments.flights.report import Report
 from lyredb.experiments.flights.shown import show_machine, show_ratio
 from lyredb.experiments.flights.timeline import DEFAULT, TUNED
@@ -79,7 +79,7 @@ def _draw_timeline(axis: Any, report: Report) -> None:
         if stretch.line:
             axis.plot(*zip(*stretch.line, strict=True), color=COLOURS[TUNED], linewidth=2.4, zorder=4)
     axis.axhline(1.0, color=COLOURS[DEFAULT], linewidth=1.6, zorder=2)
-    axis.axhline(0.9, color="#b42318", linewidth=0.8, linestyle=(0, (4, 4)), zorder=2)
+    axis.axhline(LEAST, color="#b42318", linewidth=0.8, linestyle=(0, (4, 4)), zorder=2)
     _mark_decisions(axis, report)
     _label(axis, stretches, low, high, report)
 
@@ -127,13 +127,13 @@ def _draw_bars(axis: Any, report: Report, phase: str | None, *, labelled: bool) 
     arms = [arm for arm in report.arms if arm != DEFAULT]
     whole = report.whole
     for place, arm in enumerate(arms):
+        found = report.ratio(arm, None if phase is None else report.of_phase(phase))
+        if found is None:
+            continue
+        low, middle, high = found
         if phase is None:
-            low = middle = high = whole[arm]
-        else:
-            found = report.ratio(arm, report.of_phase(phase))
-            if found is None:
-                continue
-            low, middle, high = found
+            # The turns of presets do not fall on all segments alike.
+            low, middle, high = (bound * whole[arm] / middle for bound in found)
         axis.bar(place, middle - 1, bottom=1, width=0.66, color=COLOURS[arm], zorder=2)
         axis.plot((place, place), (low, high), color=INK, linewidth=1.1, zorder=3)
         above = middle >= 1

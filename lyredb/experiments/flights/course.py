@@ -22,6 +22,8 @@ COLOURS = {
     "graph": "#a38a00",
 }
 _STRETCH_SECONDS = 1.0
+# What a tuned database should not fall below, over five seconds; a plot has a line there.
+LEAST = 0.9
 # Decisions that change settings, or say that they should.
 NOTABLE = ("shift", "applied", "recalled", "accepted", "rejected", "rollback")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from math import log
 
-from lyredb.experiments.flights.course import bounds, course, notable, ticks
+from lyredb.experiments.flights.course import LEAST, bounds, course, notable, ticks
 from lyredb.experiments.flights.measures import Interval
 from lyredb.experiments.flights.report import Report
 from lyredb.experiments.flights.shown import show_ratio
@@ -37,9 +37,12 @@ def timeline(report: Report) -> str:
             )
         pieces.append(f'<text class="name" x="{(left + right) / 2:.1f}" y="{_TOP - 10}">{stretch.segment.phase}</text>')
     for mark in ticks(low, high):
-        kind = "one" if mark == 1.0 else "bound" if mark == 0.9 else "grid"
-        pieces.append(f'<line class="{kind}" x1="{_LEFT}" x2="{_WIDTH}" y1="{down(mark):.1f}" y2="{down(mark):.1f}"/>')
+        pieces.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH}" y1="{down(mark):.1f}" y2="{down(mark):.1f}"/>')
         pieces.append(f'<text class="tick" x="{_LEFT - 8}" y="{down(mark) + 4:.1f}">{mark:g}x</text>')
+    for kind, ratio in (("one", 1.0), ("bound", LEAST)):
+        pieces.append(
+            f'<line class="{kind}" x1="{_LEFT}" x2="{_WIDTH}" y1="{down(ratio):.1f}" y2="{down(ratio):.1f}"/>'
+        )
     for stretch in stretches:
         for preset, ratio in stretch.presets.items():
             pieces.append(

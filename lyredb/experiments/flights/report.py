@@ -138,11 +138,16 @@ class Report:
 
     @property
     def whole(self) -> dict[str, float]:
-        """By arm, the speed over the default's for all work: the default's time for it over the arm's."""
+        """By arm, the speed over the default's for all work: the default's time for it over the arm's.
+
+        Segments in which it had no turn are left out, and arms that had none at all.
+        """
         found: dict[str, float] = {}
         for arm in self.arms:
             parts = [(self._default_seconds(segment), self.pairs(arm, [segment])) for segment in self.segments]
-            found[arm] = measures.over_all([(seconds, measures.ratio(pairs)) for seconds, pairs in parts if pairs])
+            ratios = [(seconds, measures.ratio(pairs)) for seconds, pairs in parts if pairs]
+            if ratios:
+                found[arm] = measures.over_all(ratios)
         return found
 
     @property

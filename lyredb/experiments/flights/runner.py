@@ -20,9 +20,10 @@ from lyredb.experiments.flights.follower import Follower
 from lyredb.experiments.flights.phases import PHASES, Phase
 from lyredb.experiments.flights.report import Report
 from lyredb.experiments.flights.stopwatch import timed
-from lyredb.experiments.flights.timeline import BLOCKS_A_TURN, DEFAULT, TUNED, Block, Rounds, Segment, segments
+from lyredb.experiments.flights.timeline import DEFAULT, TUNED, Block, Rounds, Segment, blocks_a_turn, segments
 
-_SEGMENT_SECONDS, _QUICK_SEGMENT_SECONDS = 25.0, 3.0
+# When the timeline ends, after the start of the run: what is left by loading is divided among the segments.
+_SECONDS, _QUICK_SECONDS = 270.0, 45.0
 _QUICK_SCALE = 0.1
 # So many rounds a segment has however slow the machine is.
 _LEAST_ROUNDS = 2
@@ -80,7 +81,7 @@ def run(options: Options, *, quiet: bool = False) -> Report:
                 display.doing(f"loading ({name})")
                 arms[name] = opened.enter_context(loaded(name, phases, folder))
                 report.load_seconds[name] = round(arms[name].load_seconds, 2)
-            _Timeline(options, report, phases, arms, display).run()
+            _Timeline(options, report, phases, arms, display, begin=begin).run()
             display.doing("last checks")
             for arm in arms.values():
                 for phase in phases:
@@ -104,9 +105,11 @@ class _Timeline:
         phases: Sequence[Phase[Any]],
         arms: dict[str, Arm],
         display: Display,
+        *,
+        begin: float,
     ) -> None:
         self._seed = options.seed
-        self._seconds = _QUICK_SEGMENT_SECONDS if options.quick else _SEGMENT_SECONDS
+        self._end = begin + (_QUICK_SECONDS if options.quick else _SECONDS)
         self._report, self._display, self._arms = report, display, arms
         self._phases = {phase.name: phase for phase in phases}
         self._rounds = Rounds(list(arms), numpy.random.default_rng(options.seed))
@@ -125,24 +128,25 @@ class _Timeline:
 
     def _run_segment(self, segment: Segment) -> None:
         begin = time.perf_counter()
+        seconds = (self._end - begin) / (len(self._report.segments) - segment.number)
         passed = done = 0
         # Another round, if it ends nearer to the segment's end than the one before.
-        while done < _LEAST_ROUNDS or passed + passed / done / 2 < self._seconds:
+        while done < _LEAST_ROUNDS or passed + passed / done / 2 < seconds:
             self._run_round(segment, done)
             done += 1
             passed = time.perf_counter() - begin
-            self._display.advance(segment, min(passed / self._seconds, 1.0))
+            self._display.advance(segment, passed / max(passed, seconds))
         self._display.end(segment)
 
     def _run_round(self, segment: Segment, number: int) -> None:
         phase = self._phases[segment.phase]
         work = [
             phase.draw(numpy.random.default_rng((self._seed, segment.number, number, place)))
-            for place in range(BLOCKS_A_TURN)
+            for place in range(max(blocks_a_turn(name) for name in self._arms))
         ]
         for name in self._rounds.next(segment.phase):
             arm = self._arms[name]
-            for place, block in enumerate(work):
+            for place, block in enumerate(work[: blocks_a_turn(name)]):
                 timing = timed(phase.steps(arm.database, arm.mirror, block))
                 phase.check(arm.mirror, block, timing.answers)
                 count = len(timing.answers)
