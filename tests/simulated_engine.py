@@ -76,7 +76,9 @@ class SimulatedEngine:
 
     def timings(self) -> dict[str, Any]:
         return {
-            name: {kind: (0, [(*bounds, count) for bounds, count in each.items()]) for kind, each in row.timings.items()}
+            name: {
+                kind: (0, [(*bounds, count) for bounds, count in each.items()]) for kind, each in row.timings.items()
+            }
             for name, row in self.families.items()
         }
 
@@ -139,7 +141,9 @@ class Knowing:
         kind = self.kind or (
             "olap" if mean["scan_share"] > 0.5 else "cache" if mean["expiring_share"] > 0.5 else "oltp"
         )
-        return Recognition(kind, {each: float(each == kind) for each in KINDS} if kind != UNKNOWN else dict.fromkeys(KINDS, 0.2))
+        return Recognition(
+            kind, {each: float(each == kind) for each in KINDS} if kind != UNKNOWN else dict.fromkeys(KINDS, 0.2)
+        )
 
 
 class Kept:

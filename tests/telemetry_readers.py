@@ -88,26 +88,25 @@ def scrape() -> dict[str, list[tuple[Attributes, float]]]:
     return samples
 
 
-class Metrics(MetricsServiceServicer):
-    """An OTLP receiver's service for metrics, which keeps what it is sent."""
+class Keeper:
+    """A service of an OTLP receiver, which keeps what it is sent."""
+
+    response: type[Any]
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
 
     def Export(self, request: Any, context: Any) -> Any:
         self.requests.append(request)
-        return ExportMetricsServiceResponse()
+        return self.response()
 
 
-class Traces(TraceServiceServicer):
-    """The same for spans."""
+class Metrics(Keeper, MetricsServiceServicer):
+    response = ExportMetricsServiceResponse
 
-    def __init__(self) -> None:
-        self.requests: list[Any] = []
 
-    def Export(self, request: Any, context: Any) -> Any:
-        self.requests.append(request)
-        return ExportTraceServiceResponse()
+class Traces(Keeper, TraceServiceServicer):
+    response = ExportTraceServiceResponse
 
 
 class Receiver:

@@ -49,7 +49,9 @@ def vector(**features: float) -> tuple[float, ...]:
     return tuple(features.get(name, 0.0) for name in NAMES)
 
 
-SCANS = Remembered("olap", vector(scan_share=1.0, scan_rows=15.0, scanned_share=1.0), {"leaf_bytes": 1 << 17}, (0.1, 0.2, 0.3))
+SCANS = Remembered(
+    "olap", vector(scan_share=1.0, scan_rows=15.0, scanned_share=1.0), {"leaf_bytes": 1 << 17}, (0.1, 0.2, 0.3)
+)
 ORDERS = Remembered("oltp", vector(get_share=0.8, put_share=0.2, written_share=0.2, heat_entropy=1.0), {}, None)
 
 
@@ -57,7 +59,9 @@ def test_the_nearest_is_found_and_strangers_are_not() -> None:
     memory = Memory()
     memory.remember(SCANS)
     memory.remember(ORDERS)
-    assert memory.nearest(np.array(vector(scan_share=0.98, scan_rows=14.5, scanned_share=0.99, put_share=0.02))) == SCANS
+    assert (
+        memory.nearest(np.array(vector(scan_share=0.98, scan_rows=14.5, scanned_share=0.99, put_share=0.02))) == SCANS
+    )
     assert memory.nearest(np.array(vector(get_share=0.75, put_share=0.25, heat_entropy=0.98))) == ORDERS
     assert memory.nearest(np.array(vector(append_share=1.0, put_share=1.0, scans_of_1=1.0, batch_records=9.0))) is None
 

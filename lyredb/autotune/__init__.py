@@ -1,6 +1,7 @@
 """Work recognised while it runs, and settings for it.
 
-`lyredb.open(path, autotune=True)` starts it, and `db.autotune` is its `Tuner`. It needs `pip install 'lyredb[autotune]'`.
+`lyredb.open(path, autotune=True)` starts it, and `db.autotune` is its `Tuner`. It takes `pip install
+'lyredb[autotune]'`.
 """
 
 from lyredb.autotune.journal import Decision

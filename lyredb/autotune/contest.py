@@ -128,9 +128,12 @@ class Contest:
     def _plan(self) -> None:
         doubtful = bool(self.pairs.last) and self.pairs.last[-1] <= _WORSE
         if self.leads and self._turns == 0 and not doubtful:
-            self._steps.extend([("challenger", False)] * self.terms.rest)
+            self._give("challenger", self.terms.rest, counts=False)
         first: Side = "holder" if self._rng.random() < 0.5 else "challenger"
         second: Side = "challenger" if first == "holder" else "holder"
         for side in (first, second):
-            self._steps.extend([(side, False)] * self.terms.settling)
-            self._steps.extend([(side, True)] * self.terms.length)
+            self._give(side, self.terms.settling, counts=False)
+            self._give(side, self.terms.length, counts=True)
+
+    def _give(self, side: Side, windows: int, *, counts: bool) -> None:
+        self._steps.extend((side, counts) for _ in range(windows))

@@ -70,19 +70,22 @@ class Spent:
     @property
     def nanoseconds(self) -> float:
         """What all operations cost together, concluded from the samples."""
-        return sum(_mean(buckets, math.inf) * self._often(kind) for kind, buckets in self._compared(self).items())
+        return sum(_mean(buckets, math.inf) * self.often(kind) for kind, buckets in self.compared(self).items())
 
-    def _often(self, kind: str) -> float:
+    def often(self, kind: str) -> float:
+        """How many operations, or rows, what was timed stands for."""
         if kind == "scan_row":
             return self.rows
         return sum(self.buckets.get(kind, {}).values()) * _SAMPLED_EVERY[kind]
 
-    def _compared(self, both: Spent) -> dict[str, Buckets]:
+    def compared(self, both: Spent) -> dict[str, Buckets]:
         """The buckets of the operations by which `both` are told apart: of scans, whole ones or their rows."""
         without = "scan" if both.rows >= _LONG_SCAN * max(both.scans, 1.0) else "scan_row"
         return {kind: each for kind, each in self.buckets.items() if each and kind != without}
 
-    def _by_record(self) -> float:
+    @property
+    def batches_by_record(self) -> float:
+        """Batches for a record of theirs; 1 where there were none."""
         return self.batches / self.records if self.records > 0.0 and self.batches > 0.0 else 1.0
 
 
@@ -92,8 +95,11 @@ def between(earlier: Timings, later: Timings) -> dict[str, Buckets]:
     for kind, (_, buckets) in later.items():
         if kind not in _SAMPLED_EVERY:
             continue
+        before = earlier.get(kind, (0.0, ()))[1]
+        if buckets == before:
+            continue
         counts = {(low, high): count for low, high, count in buckets}
-        for low, high, count in earlier.get(kind, (0.0, ()))[1]:
+        for low, high, count in before:
             left = counts.get((low, high), 0) - count
             if left < 0:
                 return {}
@@ -113,19 +119,19 @@ def log_ratio(usual: Spent, other: Spent) -> float | None:
         Above 0 if `other` is cheaper; None if too little was timed to say.
     """
     both = usual + other
-    left, right = usual._compared(both), other._compared(both)
+    left, right = usual.compared(both), other.compared(both)
     costs = [0.0, 0.0]
     covered = total = 0.0
-    for kind, pooled in both._compared(both).items():
+    for kind, pooled in both.compared(both).items():
         limit = _limit(pooled)
-        often = both._often(kind)
+        often = both.often(kind)
         total += _mean(pooled, limit) * often
         pair = left.get(kind, {}), right.get(kind, {})
         if min(sum(buckets.values()) for buckets in pair) < _LEAST_SAMPLES:
             continue
         covered += _mean(pooled, limit) * often
         for side, (buckets, spent) in enumerate(zip(pair, (usual, other), strict=True)):
-            scale = spent._by_record() / both._by_record() if kind == "batch" else 1.0
+            scale = spent.batches_by_record / both.batches_by_record if kind == "batch" else 1.0
             costs[side] += _mean(buckets, limit) * often * scale
     if min(costs) <= 0.0 or covered < _LEAST_COVERED * total:
         return None

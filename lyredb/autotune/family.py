@@ -107,7 +107,14 @@ class FamilyTuner:
     """Is told of each window, and puts in force what the next one is to have."""
 
     def __init__(
-        self, name: str, hands: Hands, tools: Tools, memory: Memory, save: Callable[[Memory], None], start: Settings
+        self,
+        name: str,
+        hands: Hands,
+        tools: Tools,
+        *,
+        memory: Memory,
+        save: Callable[[Memory], None],
+        start: Settings,
     ) -> None:
         """Begins with what was good last, or else with `start`.
 
@@ -170,7 +177,11 @@ class FamilyTuner:
         self._seconds += window.seconds
         self._windows_since_shift += 1
         self._explorer.passed(window.seconds)
-        if self._alarm.see(window.vector) or self._endangered(window.vector):
+        if not frozen and self._endangered(window.vector):
+            # A part of the window may be of the work before: it is not taken for the new one's.
+            self._shifted(None, frozen)
+            return
+        if self._alarm.see(window.vector):
             self._shifted(window.vector, frozen)
             return
         self._vectors.append(window.vector)
@@ -251,14 +262,15 @@ class FamilyTuner:
         self._tell("rollback", "it writes into large leaves: they are cut to the usual size at once", before, {})
         return True
 
-    def _shifted(self, vector: Vector, frozen: bool) -> None:
+    def _shifted(self, vector: Vector | None, frozen: bool) -> None:
         seen = {"alarm": float(self._alarm.statistic), "seconds": round(self._seconds, 2), "kind": self._kind}
         self._put_aside()
         self._alarm.reset()
-        self._alarm.see(vector)
         self._recognition, self._other_kind = None, None
         self._vectors.clear()
-        self._vectors.append(vector)
+        if vector is not None:
+            self._alarm.see(vector)
+            self._vectors.append(vector)
         self._windows_since_shift, self._seconds = 1, SECONDS
         before = self._hands.in_force
         if frozen:
@@ -377,8 +389,10 @@ class FamilyTuner:
 
     def _put_side(self, contest: Contest) -> None:
         # A sentinel holds the default against what has won.
-        sides = ({}, self._incumbent) if contest is self._sentinel else (self._holder, self._challenger)
-        self._keep(sides[contest.side == "challenger"])
+        watched = contest is self._sentinel
+        holder: Settings = {} if watched else self._holder
+        challenger = self._incumbent if watched else self._challenger
+        self._keep(holder if contest.side == "holder" else challenger)
 
     def _keep(self, settings: Settings) -> None:
         self._hands.put(settings, _LONGEST_RETURN)

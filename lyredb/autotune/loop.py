@@ -22,8 +22,6 @@ from lyredb.presets import Machine
 
 # After a longer pause between two windows, as of a machine that slept, what lies between says nothing.
 _LONGEST_WINDOW = 5.0
-# How quickly a family's part in the work of all is forgotten, by window.
-_KEEP = 0.9
 
 
 class Memories(Protocol):
@@ -82,7 +80,6 @@ class Loop:
         self.windows = 0
         self._families: dict[str, FamilyTuner] = {}
         self._hands: dict[str, Hands] = {}
-        self._weights: defaultdict[str, float] = defaultdict(float)
         self._seen: set[str] = set()
         self._readings: dict[str, Reading] = {}
         self._timings: dict[str, Timings] = {}
@@ -102,6 +99,7 @@ class Loop:
             return
         self.windows += 1
         evictions = 0.0
+        spent: dict[str, Spent] = {}
         for name, later in self._readings.items():
             before = earlier.get(name)
             if before is None:
@@ -110,7 +108,7 @@ class Loop:
             window = self._window(name, before, later, earlier_timings.get(name, {}), seconds)
             if window.vector is None and name not in self._families:
                 continue
-            self._weights[name] = self._weights[name] * _KEEP + window.spent.nanoseconds
+            spent[name] = window.spent
             try:
                 self._family(name).look(window, frozen=frozen)
             except FamilyNotFoundError:
@@ -118,7 +116,7 @@ class Loop:
         for name in [name for name in self._families if name not in self._readings]:
             self._forget(name)
         if not frozen:
-            self.shared.look(evictions, self._shares())
+            self.shared.look(evictions, lambda: self._shares(spent))
         self._skip_changes()
 
     def statuses(self) -> dict[str, FamilyStatus]:
@@ -164,9 +162,13 @@ class Loop:
         found = self._families.get(name)
         if found is None:
             hands = self._hands[name] = Hands(self._engine, name, self._ended)
-            memory = self._memories.load(name)
             found = FamilyTuner(
-                name, hands, self._tools, memory, lambda memory: self._memories.save(name, memory), self._start
+                name,
+                hands,
+                self._tools,
+                memory=self._memories.load(name),
+                save=lambda memory: self._memories.save(name, memory),
+                start=self._start,
             )
             self._families[name] = found
         return found
@@ -174,7 +176,6 @@ class Loop:
     def _forget(self, name: str) -> None:
         self._families.pop(name, None)
         self._hands.pop(name, None)
-        self._weights.pop(name, None)
         self._seen.discard(name)
 
     def _window(self, name: str, before: Reading, later: Reading, timings: Timings, seconds: float) -> Window:
@@ -198,11 +199,12 @@ class Loop:
         )
         return Window(features.vector(before, later), spent, seconds)
 
-    def _shares(self) -> dict[str, float]:
+    def _shares(self, spent: Mapping[str, Spent]) -> dict[str, float]:
         """How probable each kind of work is, over all families, by what their work costs."""
         shares: defaultdict[str, float] = defaultdict(float)
-        whole = sum(self._weights[name] for name in self._families)
-        for name, family in self._families.items():
-            for kind, share in family.status.probabilities.items():
-                shares[kind] += share * self._weights[name] / whole if whole > 0.0 else 0.0
+        costs = {name: each.nanoseconds for name, each in spent.items() if name in self._families}
+        whole = sum(costs.values())
+        for name, cost_of_it in costs.items():
+            for kind, share in self._families[name].status.probabilities.items():
+                shares[kind] += share * cost_of_it / whole if whole > 0.0 else 0.0
         return dict(shares)

@@ -55,7 +55,7 @@ class Memory:
         self._known: list[Remembered] = []
         self.in_force: Remembered | None = None
         self.leaves_unsure = False
-        """Whether leaves may be cut otherwise than by the settings in force: a trial of that has begun and not ended."""
+        """Whether leaves may be cut otherwise than the settings in force say: a trial has begun and not ended."""
 
     def __len__(self) -> int:
         return len(self._known)

@@ -73,7 +73,7 @@ class Pairs:
         variance = (spread + _EXPECTED_WEIGHT * _NOISE**2) / weight
         ahead = side * (mean - _MEANS)
         room = np.maximum(BOUND + side * _MEANS, 1e-6)
-        return np.clip(ahead / (variance + ahead * ahead), 0.0, _BOLDEST / room)
+        return np.minimum(np.maximum(ahead / (variance + ahead * ahead), 0.0), _BOLDEST / room)
 
     def __len__(self) -> int:
         return self._count

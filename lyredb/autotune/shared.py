@@ -48,7 +48,7 @@ class Shared:
         if start:
             engine.tune(None, start)
 
-    def look(self, evictions: float, shares: Mapping[str, float]) -> None:
+    def look(self, evictions: float, shares: Callable[[], Mapping[str, float]]) -> None:
         """Takes a window.
 
         Args:
@@ -60,7 +60,7 @@ class Shared:
         if self._since < _PAUSE:
             return
         if sum(self._short) >= _SHORT_WINDOWS:
-            self._grow(shares)
+            self._grow(shares())
         elif self.in_force != self._start and self._free() < self._machine.memory_bytes * _LEAST_FREE:
             self._give_back()
 

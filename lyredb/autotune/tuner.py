@@ -39,7 +39,9 @@ def require_packages() -> None:
     for name in _NEEDED:
         if importlib.util.find_spec(name) is None:
             package = {"sklearn": "scikit-learn"}.get(name, name)
-            raise ConfigError(f"automatic tuning needs the package {package}", suggestion="pip install 'lyredb[autotune]'")
+            raise ConfigError(
+                f"automatic tuning needs the package {package}", suggestion="pip install 'lyredb[autotune]'"
+            )
 
 
 class Tuner:
@@ -68,7 +70,9 @@ class Tuner:
         self._error: str | None = None
         self._families: Mapping[str, FamilyStatus] = {}
         self._settings: Mapping[str, Value] = {}
-        self._thread = threading.Thread(target=_run, args=(weakref.ref(self), ended), name="lyredb-autotune", daemon=True)
+        self._thread = threading.Thread(
+            target=_run, args=(weakref.ref(self), ended), name="lyredb-autotune", daemon=True
+        )
         self._thread.start()
 
     # --- what may be asked

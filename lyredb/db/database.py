@@ -530,8 +530,9 @@ def open(
         create: Make the database if there is none.
         tiering: Whether a thread watches if memory is short, and then divides it anew as the work changes; see
             `Database.tiering`. None: unless it is open for reading only.
-        autotune: Whether a thread recognises the work of each family and keeps the settings that are measurably best for
-            it; see `Database.autotune`. A `preset` is then only where it begins. Needs `pip install 'lyredb[autotune]'`.
+        autotune: Whether a thread recognises the work of each family and keeps the settings that are measurably better
+            for it; see `Database.autotune`. A `preset` is then only where it begins. It takes `pip install
+            'lyredb[autotune]'`.
         key: The codec of the default family's keys; see `Database.family`.
         value: The codec of the default family's values.
         **tunables: Settings of the database and defaults for its families; `lyredb tunables` lists them.

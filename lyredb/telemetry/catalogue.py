@@ -218,6 +218,7 @@ _OF_DATABASES = (
             inner_pages="memory_inner_pages",
             page_references="memory_page_references",
             queues="memory_queues",
+            scans="memory_scans",
             log="memory_log",
         ),
     ),
@@ -360,7 +361,8 @@ HISTOGRAMS: tuple[HistogramInstrument, ...] = (
     HistogramInstrument(
         "lyredb.get.source.duration",
         "s",
-        "Duration of single gets that leaves ready in memory did not answer, by what did; of a sample.",
+        "Duration of gets that leaves ready in memory did not answer, by what did, keys that were asked for together each "
+        "with its share; of a sample.",
         "family",
         _by("lyredb.get.source", warm="get_warm", disk="get_cold"),
     ),

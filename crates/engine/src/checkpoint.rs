@@ -414,9 +414,7 @@ impl Run<'_> {
                 page.clear(EXPIRING)
             }
             page.clear(DIRTY);
-            if length > 0 || leaf.is_guarded() {
-                family.tree.consolidate(&mut writer, page, leaf, &[], guard);
-            }
+            family.tree.fold(&mut writer, page, leaf, guard);
         }
         Ok((entry, true))
     }
@@ -450,7 +448,7 @@ impl Run<'_> {
             && !page.is(RETIRED)
         {
             let before = writer.retired.len();
-            family.tree.consolidate(&mut writer, page, leaf, &[], guard);
+            family.tree.fold(&mut writer, page, leaf, guard);
             self.freed.extend(writer.retired.drain(before..));
         }
     }

@@ -17,7 +17,7 @@ use crate::pause::{Point, point};
 use crate::range::Range;
 use crate::sync::epoch::{self, Guard};
 use crate::sync::{Instant, MutexGuard};
-use crate::tree::{BLOB, Blob, Columns, Cursor, Limit, Record, Rows, Tree, Writer, head};
+use crate::tree::{BLOB, Blob, Columns, Cursor, Fetched, Limit, Record, Rows, Tree, Writer, head};
 
 /// What a transaction needs to be unchanged since its snapshot.
 #[derive(Default)]
@@ -50,6 +50,19 @@ impl Carried {
     }
 }
 
+/// A change to one key.
+struct Change<'a> {
+    family: &'a Arc<FamilyCore>,
+    key: &'a [u8],
+    /// `None` deletes it.
+    value: Option<&'a [u8]>,
+    expiry: u64,
+    /// As the log is told of it.
+    logged: &'a Operation<'a>,
+    /// Whether it may wait for a lock or for the disk.
+    wait: bool,
+}
+
 /// What became of a change to one key.
 enum Outcome {
     Done,
@@ -63,36 +76,28 @@ impl Core {
     /// False: it would have had to wait and was not to.
     pub fn put(&self, family: &Arc<FamilyCore>, key: &[u8], value: &[u8], expiry: u64, wait: bool) -> Result<bool> {
         let put = Operation::Put { family: family.id, key, value, expiry };
-        let outcome = self.timed_change(Measure::Put, family, key, Some(value), expiry, &put, wait)?;
-        Ok(!matches!(outcome, Outcome::WouldWait))
+        let change = Change { family, key, value: Some(value), expiry, logged: &put, wait };
+        Ok(!matches!(self.timed_change(Measure::Put, &change)?, Outcome::WouldWait))
     }
 
     /// Whether the key was there; `None`: it would have had to wait and was not to.
     pub fn delete(&self, family: &Arc<FamilyCore>, key: &[u8], wait: bool) -> Result<Option<bool>> {
         let delete = Operation::Delete { family: family.id, key };
-        Ok(match self.timed_change(Measure::Delete, family, key, None, 0, &delete, wait)? {
+        let change = Change { family, key, value: None, expiry: 0, logged: &delete, wait };
+        Ok(match self.timed_change(Measure::Delete, &change)? {
             Outcome::Done => Some(true),
             Outcome::Nothing => Some(false),
             Outcome::WouldWait => None,
         })
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn timed_change(
-        &self,
-        measure: Measure,
-        family: &Arc<FamilyCore>,
-        key: &[u8],
-        value: Option<&[u8]>,
-        expiry: u64,
-        operation: &Operation<'_>,
-        wait: bool,
-    ) -> Result<Outcome> {
+    fn timed_change(&self, measure: Measure, change: &Change<'_>) -> Result<Outcome> {
+        let Change { family, key, value, .. } = change;
         let row = family.counters.row();
         let started = row.start(measure, 1);
-        let waits = wait.then(Instant::now);
+        let waits = change.wait.then(Instant::now);
         let is_sensed = started.is_some() && row.is_sensing();
-        let outcome = self.change(family, key, value, expiry, operation, wait, is_sensed)?;
+        let outcome = self.change(change, is_sensed)?;
         match outcome {
             Outcome::WouldWait => row.put_off(measure, started, 1),
             _ => row.finish(measure, started, 1),
@@ -105,17 +110,8 @@ impl Core {
     }
 
     /// The whole way of a commit of one key, which is most of them: nothing is gathered, and the tree is gone down once.
-    #[allow(clippy::too_many_arguments)]
-    fn change(
-        &self,
-        family: &Arc<FamilyCore>,
-        key: &[u8],
-        value: Option<&[u8]>,
-        expiry: u64,
-        operation: &Operation<'_>,
-        wait: bool,
-        is_sensed: bool,
-    ) -> Result<Outcome> {
+    fn change(&self, change: &Change<'_>, is_sensed: bool) -> Result<Outcome> {
+        let &Change { family, key, value, expiry, logged, wait } = change;
         self.writable()?;
         if !wait && self.durability == Durability::Sync || !self.relieve_memory(wait, 1)? {
             return Ok(Outcome::WouldWait);
@@ -136,7 +132,7 @@ impl Core {
             return Ok(Outcome::Nothing);
         }
         let mut head = SmallVec::<[u8; 64]>::new();
-        let last = operation.head(&mut head);
+        let last = logged.head(&mut head);
         let Some(ticket) = self.log_append(&[&head, last], wait)? else { return Ok(Outcome::WouldWait) };
         let in_flight = self.versions.in_flight(ticket.version);
         point(Point::CommitLogged);
@@ -323,11 +319,8 @@ impl Expanded {
             // Version MAX sees what is committed and not yet visible too.
             let mut cursor =
                 Cursor::new(Arc::clone(&family.tree), u64::MAX, batch.ranges[index as usize].clone(), false);
-            cursor.fetch(
-                Columns::Keys,
-                Limit { rows: usize::MAX / 2, bytes: usize::MAX / 2, may_block: true },
-                &mut rows,
-            )?;
+            let all = Limit { rows: usize::MAX / 2, bytes: usize::MAX / 2, may_block: true };
+            while cursor.fetch(Columns::Keys, all, &mut rows)? != Fetched::Done {}
             self.removed += rows.len() as u64;
             self.ranges.push((family.id, position, rows));
         }

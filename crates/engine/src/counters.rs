@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -79,7 +79,8 @@ named! { Measure:
     Scan => "scan",
     /// The same by row.
     ScanRow => "scan_row",
-    /// Of all gets of single keys that had to unpack a leaf or to read it, without those that memory answered.
+    /// Of all gets that had to unpack a leaf or to read it, without those that memory answered; keys that were asked for
+    /// together share the time of their leaf.
     GetWarm => "get_warm",
     GetCold => "get_cold",
     /// Rows that a scan fetched, of every scan.
@@ -321,6 +322,13 @@ impl Row<'_> {
 
     pub fn record(self, measure: Measure, value: u64) {
         self.cells.histograms[measure as usize].get_or_init(Box::default).record(value);
+    }
+
+    /// A time of so many operations together: each took its share.
+    pub fn record_shares(self, measure: Measure, lasted: Duration, operations: u64) {
+        if let Some(share) = (lasted.as_nanos() as u64).checked_div(operations) {
+            self.cells.histograms[measure as usize].get_or_init(Box::default).record_many(share, operations);
+        }
     }
 }
 

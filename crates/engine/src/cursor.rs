@@ -78,7 +78,8 @@ impl Cursor {
     }
 
     /// Appends up to `limit` rows of together about `limit_bytes` bytes. Without `may_block` it stops before a page
-    /// that is not in memory. After an error, what was appended does not count.
+    /// that is not in memory. Before a page that cannot be read it stops too, if there is anything to give out: the next
+    /// fetch tells of it. After an error, what was appended does not count.
     pub fn fetch(
         &mut self,
         columns: Columns,

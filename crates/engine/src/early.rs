@@ -97,23 +97,21 @@ impl Core {
         page: &PageRef,
         guard: &Guard,
     ) -> std::result::Result<u64, Early> {
-        let oldest = self.stands(family, writer, page, guard)?;
-        if let Found::Hot(leaf) = page.leaf(guard)
-            && (leaf.delta_len() > 0 || leaf.is_guarded())
-        {
-            family.tree.settle(writer, page, leaf, oldest, guard);
+        self.stands(family, writer, page, guard)?;
+        if let Found::Hot(leaf) = page.leaf(guard) {
+            family.tree.fold(writer, page, leaf, guard);
         }
         Ok(page.extent())
     }
 
-    /// Under the family's lock: the newest version that all see who may ask for the leaf, if it may be written now.
+    /// Under the family's lock: whether the leaf may be written now; it has nothing then that not all see who may ask for it.
     fn stands(
         &self,
         family: &FamilyCore,
         writer: &Writer,
         page: &PageRef,
         guard: &Guard,
-    ) -> std::result::Result<u64, Early> {
+    ) -> std::result::Result<(), Early> {
         let Found::Hot(leaf) = page.leaf(guard) else { return Err(Early::Clean) };
         if page.is(RETIRED) || family.usable().is_err() {
             return Err(Early::Stays);
@@ -122,9 +120,10 @@ impl Core {
             return Err(Early::Clean);
         }
         let Some((first, last)) = leaf.key_range() else { return Err(Early::Stays) };
-        let (place, oldest) = Passage::look(writer.passage.as_ref(), &self.versions, (&first, &last));
-        let may = place != PlaceOf::Here && leaf.newest_of_all() <= oldest;
-        if may { Ok(oldest) } else { Err(Early::Stays) }
+        let passage = writer.passage.as_ref();
+        let is_here = passage.is_some_and(|passage| passage.place(&first, &last) == PlaceOf::Here);
+        let oldest = Passage::active(passage, &self.versions, &last)[0];
+        if !is_here && leaf.newest_of_all() <= oldest { Ok(()) } else { Err(Early::Stays) }
     }
 
     /// Gives extents back that nobody but us knows of.

@@ -2,7 +2,7 @@
 //!
 //! Whoever makes room takes a few leaves from the queues and works on them without holding anything that others wait for: the
 //! maintenance thread until the memory is within its budget, a writer that is far beyond it for a bounded number of leaves.
-//! Changed leaves are written first (`early.rs`).
+//! Changed leaves are written first (`early.rs`); what has to stay is built anew without the versions that nobody reads.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::family::FamilyCore;
 use crate::memory::Part;
 use crate::sync::epoch::{self, Guard};
-use crate::sync::thread;
+use crate::sync::{Ordering, thread};
 use crate::tiers::QUEUED;
 use crate::tree::{Demoted, Found, PageRef, RETIRED};
 
@@ -31,8 +31,8 @@ const LEAST_GAIN: usize = 64;
 
 #[derive(Default)]
 pub struct Evictor {
-    /// The budget, and the oldest version that somebody could read at then.
-    within: (u64, u64),
+    /// The budget, the oldest version that somebody could read at then, and which checkpoint had been the last.
+    within: (u64, u64, u64),
     /// Old versions stand in the way: until so much memory is used, or these change, nothing is won.
     futile_below: u64,
 }
@@ -52,8 +52,9 @@ enum Means {
 #[derive(Default)]
 struct Done {
     dropped: usize,
-    /// Those that have to stay for now.
+    /// Those that have to stay for now, and the bytes of them that were left.
     kept: usize,
+    kept_bytes: usize,
     /// Why one of them could not be written; the others were looked at all the same.
     failure: Option<Error>,
 }
@@ -113,7 +114,7 @@ impl Core {
     pub fn evict(&self) -> Result<()> {
         let budget = self.memory.budget();
         let goal = budget - budget / 32;
-        let within = (budget, self.versions.active()[0]);
+        let within = (budget, self.versions.active()[0], self.checkpointed.segment.load(Ordering::Relaxed));
         self.divide_memory();
         self.families.read().values().for_each(|family| family.tree.observer.begin(|| family.counters.accesses()));
         {
@@ -133,8 +134,10 @@ impl Core {
         let in_vain = is_over && done.failure.is_none() && done.dropped <= (done.dropped + done.kept) / LEAST_GAIN;
         // A checkpoint passes, and what waited for it can be dropped.
         let futile = in_vain && self.checkpoint.try_lock().is_some();
+        // What writers have brought meanwhile can be folded again.
         let used = self.memory.used();
-        evictor.futile_below = if futile { used + used / 8 } else { 0 };
+        let least = used.min(used.saturating_sub(self.memory.part(Part::Leaves)) + done.kept_bytes as u64);
+        evictor.futile_below = if futile { least + least / 8 } else { 0 };
         self.memory.press_from(evictor.futile_below);
         drop(evictor);
         epoch::pin().flush();
@@ -154,6 +157,7 @@ impl Core {
             let means = if all.failure.is_none() { Means::All } else { Means::NoWriting };
             let Some(done) = self.drop_some(&mut patience, means) else { break };
             (all.dropped, all.kept) = (all.dropped + done.dropped, all.kept + done.kept);
+            all.kept_bytes += done.kept_bytes;
             all.failure = all.failure.or(done.failure);
         }
         all
@@ -194,6 +198,9 @@ impl Core {
                 self.residents.put_back(victim.page);
                 patience[at] = patience[at].saturating_sub(1);
                 done.kept += 1;
+                if let Found::Hot(leaf) = victim.page.leaf(&guard) {
+                    done.kept_bytes += leaf.footprint();
+                }
             }
             match dropped {
                 Ok(dropped) => done.dropped += usize::from(dropped),
@@ -232,9 +239,8 @@ impl Core {
 fn fold(family: &FamilyCore, page: &PageRef, guard: &Guard) {
     let mut writer = family.tree.writer.lock();
     if let Found::Hot(leaf) = page.leaf(guard)
-        && leaf.delta_len() > 0
         && !page.is(RETIRED)
     {
-        family.tree.consolidate(&mut writer, page, leaf, &[], guard);
+        family.tree.fold(&mut writer, page, leaf, guard);
     }
 }

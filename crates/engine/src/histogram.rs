@@ -41,8 +41,13 @@ impl Default for Histogram {
 
 impl Histogram {
     pub fn record(&self, value: u64) {
-        self.counts[bucket_of(value)].fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(value, Ordering::Relaxed);
+        self.record_many(value, 1);
+    }
+
+    /// The same value so many times.
+    pub fn record_many(&self, value: u64, times: u64) {
+        self.counts[bucket_of(value)].fetch_add(times, Ordering::Relaxed);
+        self.sum.fetch_add(value * times, Ordering::Relaxed);
     }
 
     pub fn add_to(&self, reading: &mut Reading) {

@@ -3,7 +3,7 @@
 use std::ptr;
 use std::sync::Arc;
 
-use crate::counters::{Count, Measure, Started};
+use crate::counters::{Count, Measure, Row, Started};
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::family::FamilyCore;
@@ -20,6 +20,37 @@ pub type Answer = (usize, Option<Vec<u8>>);
 /// Into so many tasks the leaves are divided, if none then has more than `MOST_LEAVES`.
 const TASKS: usize = 64;
 const MOST_LEAVES: usize = 16;
+
+/// Keys that wait for the disk together, those of a leaf, and how many have done so.
+#[derive(Default)]
+struct Waits {
+    /// Since one of them was first missed in memory.
+    since: Option<Instant>,
+    /// How many there are, and up to which place among all that were asked for.
+    keys: usize,
+    until: usize,
+    ended: u64,
+}
+
+impl Waits {
+    /// The next keys, behind so many that are answered. Their leaf may be missed again before they are.
+    fn begin(&mut self, answered: usize, keys: usize) {
+        self.since.get_or_insert_with(Instant::now);
+        let end = answered + keys;
+        self.keys += end.saturating_sub(self.until.max(answered));
+        self.until = self.until.max(end);
+    }
+
+    fn end(&mut self, answered: usize, row: Row<'_>) {
+        if answered >= self.until
+            && let Some(since) = self.since.take()
+        {
+            let keys = std::mem::take(&mut self.keys) as u64;
+            row.record_shares(Measure::GetCold, since.elapsed(), keys);
+            self.ended += keys;
+        }
+    }
+}
 
 impl FamilyCore {
     /// The values of the keys at these places, in any order. `make_room` is called now and then, for the leaves that this
@@ -88,9 +119,10 @@ impl FamilyCore {
     /// Of keys in order.
     fn read_in_order(&self, asked: &[Asked], as_of: AsOf) -> Result<Vec<Answer>> {
         let mut answers = Vec::with_capacity(asked.len());
-        // How many of the first ones waited for the disk, or not, and how many did.
-        let (mut counted, mut from_disk) = (0, 0);
+        let row = self.counters.row();
+        let mut waits = Waits::default();
         while answers.len() < asked.len() {
+            waits.end(answers.len(), row);
             self.usable()?;
             point(Point::ReadStarted);
             let guard = epoch::pin();
@@ -99,13 +131,13 @@ impl FamilyCore {
             match self.tree.lookup(key, as_of, &guard) {
                 Lookup::Absent => answers.push((*place, None)),
                 Lookup::Found(record) => {
-                    let is_on_disk = record.blob().is_some_and(|blob| blob.data(&guard).is_none());
-                    if is_on_disk && counted <= answers.len() {
-                        (counted, from_disk) = (answers.len() + 1, from_disk + 1);
+                    if record.blob().is_some_and(|blob| blob.data(&guard).is_none()) {
+                        waits.begin(answers.len(), 1);
                     }
                     answers.push((*place, Some(self.copy_of(&record, &guard)?)));
                 }
                 Lookup::Warm(page, away) => {
+                    let began = Instant::now();
                     let Some(payload) = self.tree.unpack(away)? else { continue };
                     let here = &rest[..self.count_in(page, rest, &guard)];
                     let found = here.iter().map(|(_, key)| self.tree.search(&payload, away, key));
@@ -114,17 +146,16 @@ impl FamilyCore {
                         self.tree.resident(page, &guard)?;
                         continue;
                     }
-                    self.counters.add(Count::GetsFromWarm, here.len() as u64);
+                    row.add(Count::GetsFromWarm, here.len() as u64);
                     let keys: Vec<&[u8]> = here.iter().map(|(_, key)| &**key).collect();
                     self.tree.warm_up(page, away, &keys, &payload, &guard)?;
+                    row.record_shares(Measure::GetWarm, began.elapsed(), here.len() as u64);
                     let values = found.into_iter().map(|found| found.map(|record| record.value.to_vec()));
                     answers.extend(here.iter().map(|(place, _)| *place).zip(values));
                 }
                 Lookup::Cold(page, away) => {
                     let here = &rest[..self.count_in(page, rest, &guard)];
-                    let end = answers.len() + here.len();
-                    from_disk += end.saturating_sub(counted.max(answers.len()));
-                    counted = counted.max(end);
+                    waits.begin(answers.len(), here.len());
                     let keys: Vec<&[u8]> = here.iter().map(|(_, key)| &**key).collect();
                     let Some(payload) = self.tree.read_cold(page, away, &keys, &guard)? else { continue };
                     for (place, key) in here {
@@ -134,15 +165,15 @@ impl FamilyCore {
                 }
             }
         }
+        waits.end(answers.len(), row);
         // What is absent may have gone with the whole tree.
         self.usable()?;
-        let row = self.counters.row();
         let values = answers.iter().filter_map(|(_, value)| value.as_ref());
         let (found, bytes) = values.fold((0, 0), |(found, bytes), value| (found + 1, bytes + value.len()));
         row.add(Count::GetsFound, found);
         row.add(Count::GetsAbsent, answers.len() as u64 - found);
         row.add(Count::BytesRead, bytes as u64);
-        row.add(Count::GetsFromDisk, from_disk as u64);
+        row.add(Count::GetsFromDisk, waits.ended);
         Ok(answers)
     }
 

@@ -1,7 +1,7 @@
 //! What the pages in memory add up to, against the budget they must keep.
 
-use std::sync::OnceLock;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, OnceLock};
 
 use crate::ahead;
 use crate::sync::thread::{self, Thread};
@@ -27,12 +27,14 @@ pub enum Part {
     Pages,
     /// In which order leaves may go.
     Queues,
+    /// What was read for one scan alone.
+    Scans,
     /// Buffers of the log.
     Log,
 }
 
 impl Part {
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::Leaves,
         Part::LongValues,
         Part::Stored,
@@ -40,8 +42,29 @@ impl Part {
         Part::InnerPages,
         Part::Pages,
         Part::Queues,
+        Part::Scans,
         Part::Log,
     ];
+}
+
+/// Bytes that count for as long as it is there.
+pub struct Counted {
+    memory: Arc<Memory>,
+    part: Part,
+    bytes: usize,
+}
+
+impl Counted {
+    pub fn new(memory: &Arc<Memory>, part: Part, bytes: usize) -> Counted {
+        memory.add(part, bytes);
+        Counted { memory: Arc::clone(memory), part, bytes }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.memory.sub(self.part, self.bytes);
+    }
 }
 
 #[derive(Debug)]

@@ -142,6 +142,7 @@ impl Core {
             ("memory_inner_pages", memory(Part::InnerPages)),
             ("memory_page_references", memory(Part::Pages)),
             ("memory_queues", memory(Part::Queues)),
+            ("memory_scans", memory(Part::Scans)),
             ("memory_log", memory(Part::Log)),
             ("leaves_hot", Stat::Count(self.residents.len(Part::Leaves) as u64)),
             ("leaves_warm", Stat::Count(self.residents.len(Part::Stored) as u64)),

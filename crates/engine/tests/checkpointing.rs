@@ -6,10 +6,12 @@ mod common;
 #[path = "common/stop.rs"]
 mod stop;
 
-use common::{content, figure, get, open, setting};
+use std::time::{Duration, Instant};
+
+use common::{content, content_at, figure, get, open, setting};
 use lyredb_engine::disk::MemoryDisk;
 use lyredb_engine::pause::Point;
-use lyredb_engine::{DEFAULT_FAMILY, Options};
+use lyredb_engine::{Batch, DEFAULT_FAMILY, Database, Durability, Options};
 use stop::Stop;
 
 #[test]
@@ -86,4 +88,57 @@ fn a_family_is_not_dropped_under_a_checkpoint() {
     database.sync().expect("a sync");
     let killed = open(&disk.image(), &Options::default());
     assert!(killed.family("dropped").expect("open").is_none());
+}
+
+const RECORDS: u64 = 4_000;
+const VALUE_BYTES: u64 = 1_000;
+
+/// Puts another value into every record.
+fn overwrite(database: &Database, byte: u8) {
+    let family = database.default_family();
+    for numbers in (0..RECORDS).collect::<Vec<_>>().chunks(100) {
+        let mut batch = Batch::default();
+        for number in numbers {
+            batch.put(&family, &number.to_be_bytes(), &[byte; VALUE_BYTES as usize], None).expect("room");
+        }
+        database.write(batch).expect("a batch");
+    }
+}
+
+/// While a snapshot keeps all that it sees, memory has what it sees and what is newest, and no third version of anything: of
+/// what a checkpoint has written the checkpoint asks for nothing any more, nor does one that is over for anything at all.
+#[test]
+fn beside_a_stalled_snapshot_checkpoints_hold_back_nothing_for_good() {
+    for (point, is_folded_meanwhile) in [(Point::CheckpointPagesWritten, true), (Point::CheckpointStarted, false)] {
+        let settings = vec![setting("memory_bytes", 1 << 20)];
+        let options = Options { durability: Durability::Async, settings, ..Options::default() };
+        let database = open(&MemoryDisk::new(), &options);
+        overwrite(&database, 1);
+        let snapshot = database.snapshot().expect("a snapshot");
+        overwrite(&database, 2);
+        let mut stop = Stop::at(point);
+        let checkpoint = {
+            let database = database.clone();
+            stop.spawn(move || database.checkpoint())
+        };
+        stop.wait();
+        overwrite(&database, 3);
+        database.drive_out(0).expect("all is written");
+        let live = RECORDS * VALUE_BYTES;
+        let used = figure(&database, "memory_used");
+        assert!(used > 2 * live, "{used} bytes in memory: the old versions are not there at all");
+        assert_eq!(used < live * 5 / 2, is_folded_meanwhile, "{used} bytes in memory at {point:?}");
+        stop.let_go();
+        checkpoint.join().expect("no panic").expect("a checkpoint");
+        drop(stop);
+        let limit = Instant::now() + Duration::from_secs(60);
+        while figure(&database, "memory_used") >= live * 5 / 2 {
+            assert!(Instant::now() < limit, "the checkpoint's versions stay in memory");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(content_at(&snapshot, &database.default_family()).values().all(|value| value[0] == 1));
+        assert!(content(&database, &database.default_family()).values().all(|value| value[0] == 3));
+        drop(snapshot);
+        common::assert_sound(&database);
+    }
 }

@@ -177,6 +177,33 @@ fn a_multi_get_is_timed_as_its_gets_are() {
 }
 
 #[test]
+fn keys_of_a_multi_get_that_memory_has_not_are_timed_one_by_one() {
+    const KEYS: u32 = 20_000;
+    let disk = MemoryDisk::new();
+    {
+        let database = open(&disk, 64 << 20, Durability::Group);
+        let family = database.default_family();
+        (0..KEYS).for_each(|number| family.put(&key(number), &[3; 100], None).expect("a put"));
+        family.put(&key(7), &vec![4; 10_000], None).expect("a put");
+    }
+    let database = open(&disk, 1 << 20, Durability::Group);
+    database.plan_tiers(900, 0);
+    let family = database.default_family();
+    let keys: Vec<[u8; 4]> = (0..KEYS).step_by(5).map(key).chain([key(7)]).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_slice()).collect();
+    for _ in 0..3 {
+        assert!(common::multi_get(&database.snapshot().expect("open"), &family, &keys).iter().all(Option::is_some));
+    }
+    let told = default_family(&database);
+    for (times, gets) in [("get_cold", "gets_from_disk"), ("get_warm", "gets_from_warm")] {
+        let timed = reading(&told, times);
+        assert!(count(&told, gets) > 100, "{gets}");
+        assert_eq!(timed.count(), count(&told, gets), "{times}");
+        assert!(timed.sum > 0, "{times} took no time");
+    }
+}
+
+#[test]
 fn a_scan_cut_short_counts_what_it_fetched() {
     let database = open(&MemoryDisk::new(), 64 << 20, Durability::Group);
     let family = database.default_family();

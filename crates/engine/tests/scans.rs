@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Model, Random, open, setting};
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation};
-use lyredb_engine::{Batch, Columns, Database, Durability, Error, Family, Fetched, Options, Range, Rows, Stat};
+use lyredb_engine::{
+    Batch, Columns, Cursor, Database, Durability, Error, Family, Fetched, Options, Range, Rows, Stat,
+};
 
 const MEMORY_BYTES: u64 = 4 << 20;
 const VALUE_BYTES: u64 = 100;
@@ -125,6 +127,89 @@ fn what_was_read_ahead_is_what_is_there() {
         }
         common::assert_sound(&database);
     }
+}
+
+/// Fetches row after row from number `seen` on, or some at a time, until that fails; how far it came.
+fn scan_until_error(cursor: &mut Cursor, limit: usize, mut seen: u64) -> (Error, u64) {
+    loop {
+        let mut rows = Rows::default();
+        match cursor.fetch(Columns::Both, limit, 1 << 20, true, &mut rows) {
+            Ok(_) => (0..rows.len()).for_each(|row| {
+                assert_eq!((rows.key(row), rows.value(row)), (&key(seen)[..], &value(seen)[..]));
+                seen += 1;
+            }),
+            Err(error) => return (error, seen),
+        }
+    }
+}
+
+/// What cannot be read is told when the scan comes to it, and all before it is there: what was read ahead, and the rows that
+/// one fetch brings beside it.
+#[test]
+fn an_error_comes_where_the_scan_comes_to_it() {
+    for (readahead_bytes, least) in [(256 << 10, 100), (0, 1)] {
+        for limit in [1, 1000] {
+            let disk = MemoryDisk::new();
+            let settings = [("memory_bytes", 1 << 20), ("leaf_bytes", 2048), ("readahead_bytes", readahead_bytes)];
+            let (database, _) = filled(&disk, &options(&settings), 1);
+            let family = database.default_family();
+            let snapshot = database.snapshot().expect("a snapshot");
+            let mut cursor = snapshot.cursor(&family, Range::default(), false).expect("a cursor");
+            let mut rows = Rows::default();
+            cursor.fetch(Columns::Both, 9_001, 4 << 20, true, &mut rows).expect("rows");
+            let start = rows.len() as u64;
+            // Until what was asked for is there.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            disk.fail_next(Operation::Read, u64::MAX, Fault::Kind(std::io::ErrorKind::Other));
+            let (error, seen) = scan_until_error(&mut cursor, limit, start);
+            assert!(matches!(error, Error::Io { .. }), "{error}");
+            assert!(seen >= start + least, "{start} {seen}: what had been read was there all the same");
+            let (_, again) = scan_until_error(&mut cursor, limit, seen);
+            assert_eq!(again, seen, "it stays where it is");
+            disk.heal();
+            let mut rows = Rows::default();
+            cursor.fetch(Columns::Both, 1, 1 << 20, true, &mut rows).expect("rows");
+            assert_eq!(rows.key(0), key(seen), "it goes on where it was");
+        }
+    }
+}
+
+/// What a scan has read to the side, ahead or for its next fetch, is counted for as long as it is there.
+#[test]
+fn what_scans_have_read_is_counted() {
+    const READAHEAD_BYTES: u64 = 256 << 10;
+    let disk = MemoryDisk::new();
+    let settings = [("memory_bytes", 1 << 20), ("readahead_bytes", READAHEAD_BYTES)];
+    let (database, _) = filled(&disk, &options(&settings), 2);
+    let snapshot = database.snapshot().expect("a snapshot");
+    let mut cursor = snapshot.cursor(&database.default_family(), Range::default(), false).expect("a cursor");
+    let mut most = 0;
+    for _ in 0..200 {
+        cursor.fetch(Columns::Both, 100, 1 << 20, true, &mut Rows::default()).expect("rows");
+        most = common::figure(&database, "memory_scans").max(most);
+    }
+    assert!((READAHEAD_BYTES / 4..2 * READAHEAD_BYTES).contains(&most), "{most} bytes read ahead");
+    drop(cursor);
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while common::figure(&database, "memory_scans") > 0 {
+        assert!(std::time::Instant::now() < limit, "nobody needs it any more");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// Of a deletion of a range nothing is done where some of it cannot be read.
+#[test]
+fn a_range_that_cannot_be_read_is_not_deleted_in_part() {
+    let disk = MemoryDisk::new();
+    let (database, count) = filled(&disk, &options(&[("memory_bytes", 1 << 20)]), 1);
+    let family = database.default_family();
+    assert!(family.get(&key(0), <[u8]>::len).expect("a read").is_some());
+    disk.fail_next(Operation::Read, u64::MAX, Fault::Kind(std::io::ErrorKind::Other));
+    let error = family.delete_range(None, None).expect_err("the disk fails");
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    disk.heal();
+    let snapshot = database.snapshot().expect("a snapshot");
+    assert_eq!(snapshot.count(&family, &Range::default(), &mut |_, _| true).expect("a count"), count);
 }
 
 /// Of keys that are there and keys that are not, of small values and of long ones, some of them twice.

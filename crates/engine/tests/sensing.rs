@@ -48,6 +48,14 @@ fn filled(database: &Database) -> (Family, Vec<u32>) {
     (family, next)
 }
 
+/// A database whose accesses are sensed from now on, with numbers to choose them by.
+fn sensed(seed: u64) -> (Database, Family, Vec<u32>, Numbers) {
+    let database = open();
+    let (family, next) = filled(&database);
+    sense(&database);
+    (database, family, next, Numbers(seed))
+}
+
 fn read(family: &Family, number: u32) {
     assert!(matches!(family.get_resident(&key(number), |_| ()), Ok(Resident::Found(()))));
 }
@@ -70,10 +78,7 @@ fn nothing_is_sensed_before_somebody_looks() {
 
 #[test]
 fn skew_and_heat_of_reads() {
-    let database = open();
-    let (family, _) = filled(&database);
-    let mut numbers = Numbers(2);
-    sense(&database);
+    let (database, family, _, mut numbers) = sensed(2);
     (0..READS).for_each(|_| read(&family, numbers.below(KEYS)));
     let alike = sense(&database);
     (0..READS).for_each(|_| {
@@ -93,10 +98,7 @@ fn dependent(seen: &BTreeMap<&'static str, f64>) -> f64 {
 
 #[test]
 fn reads_that_follow_the_values_are_told_from_others() {
-    let database = open();
-    let (family, next) = filled(&database);
-    let mut numbers = Numbers(3);
-    sense(&database);
+    let (database, family, next, mut numbers) = sensed(3);
     let mut at = 0;
     for step in 0..READS {
         read(&family, at);
@@ -113,10 +115,7 @@ fn reads_that_follow_the_values_are_told_from_others() {
 
 #[test]
 fn many_keys_at_once_are_sensed_too() {
-    let database = open();
-    let (family, _) = filled(&database);
-    let mut numbers = Numbers(4);
-    sense(&database);
+    let (database, family, _, mut numbers) = sensed(4);
     let snapshot = database.snapshot().expect("open");
     for _ in 0..READS / 100 {
         let keys: Vec<Vec<u8>> = (0..100).map(|_| key(numbers.below(20))).collect();

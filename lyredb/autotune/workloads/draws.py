@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -58,10 +57,11 @@ class Draws:
         """
         if exponent <= 0:
             yield from self.uniform(count)
-        weights: NDArray[Any] = np.cumsum(1.0 / np.arange(1, count + 1) ** exponent)
+        weights = np.cumsum(1.0 / np.arange(1, count + 1) ** exponent)
+        total = float(weights[-1])
         order = np.array(self.shuffled(count) if places is None else places)
         while True:
-            ranks: NDArray[Any] = np.searchsorted(weights, self._numbers.random(_AT_ONCE) * weights[-1])
+            ranks = np.searchsorted(weights, self._numbers.random(_AT_ONCE) * total)
             yield from order[np.minimum(ranks, count - 1)].tolist()
 
     def shuffled(self, count: int) -> list[int]:

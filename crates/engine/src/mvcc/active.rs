@@ -167,18 +167,20 @@ impl Versions {
 
     /// All versions that a reader may stand at, ascending; the newest visible one is always among them.
     pub fn active(&self) -> Vec<u64> {
+        self.active_where(|_| true)
+    }
+
+    /// As `active`, but for `own`, whose holder reads no more where this is asked.
+    pub fn active_beside(&self, own: &ActiveVersion) -> Vec<u64> {
+        self.active_where(|slot| !ptr::eq(slot, own.slot))
+    }
+
+    fn active_where(&self, counts: impl Fn(&Slot) -> bool) -> Vec<u64> {
         let visible = self.visible_in_order();
-        let mut active: Vec<u64> =
-            std::iter::once(visible).chain(self.table().registered().map(|(version, _)| version)).collect();
+        let registered = self.table().registered().filter(|(_, slot)| counts(slot));
+        let mut active: Vec<u64> = std::iter::once(visible).chain(registered.map(|(version, _)| version)).collect();
         active.sort_unstable();
         active.dedup();
         active
-    }
-
-    /// The oldest version that a reader may stand at, but for `own`, whose holder reads no more where this is asked.
-    pub fn oldest_beside(&self, own: &ActiveVersion) -> u64 {
-        let visible = self.visible_in_order();
-        let others = self.table().registered().filter(|(_, slot)| !ptr::eq(*slot, own.slot));
-        others.map(|(version, _)| version).fold(visible, u64::min)
     }
 }

@@ -25,7 +25,7 @@ const TOGETHER: usize = 8;
 /// What was read of a leaf's range.
 pub(super) struct Piece {
     edges: Edges,
-    pub content: Result<Content>,
+    pub content: Content,
 }
 
 pub(super) enum Content {
@@ -160,21 +160,17 @@ impl Ahead {
 }
 
 impl Tree {
-    /// Reads the leaves that begin at these keys.
+    /// Reads the leaves that begin at these keys, up to one that cannot be read: the scan tries that again when it comes
+    /// there, and tells of it then.
     fn read_ahead(&self, froms: &[Separator], aside: bool) -> Vec<Piece> {
-        let mut pieces = Vec::with_capacity(froms.len());
-        for from in froms {
+        let read = |from: &Separator| {
             let guard = epoch::pin();
             let steps = Steps::down(self.root(&guard), &guard, |inner| inner.find(from));
             let edges = steps.edges();
-            let content = self.read_piece(&steps, &edges, aside, &guard);
-            let is_end = content.is_err();
-            pieces.push(Piece { edges, content });
-            if is_end {
-                break;
-            }
-        }
-        pieces
+            let content = self.read_piece(&steps, &edges, aside, &guard).ok()?;
+            Some(Piece { edges, content })
+        };
+        froms.iter().map_while(read).collect()
     }
 
     fn read_piece(&self, steps: &Steps<'_>, edges: &Edges, aside: bool, guard: &Guard) -> Result<Content> {

@@ -4,6 +4,8 @@
 //! with anything newer keeps its image for as long as that version is registered. So a scan may go on using what it has
 //! read of a range, whatever becomes of the pages. This does not hold for long values: their places are freed.
 
+use std::sync::Arc;
+
 use super::Tree;
 use super::load::{ParsedLeaf, SOME_BLOBS, parse_leaf};
 use super::page::Away;
@@ -11,15 +13,22 @@ use super::payload::Payload;
 use super::steps::Edges;
 use crate::counters::Count;
 use crate::error::Result;
+use crate::memory::{Counted, Memory, Part};
 use crate::pagefile::{Extent, PageKind};
 
 pub(super) struct LeafAside {
     pub edges: Edges,
     payload: Payload,
     extent: u64,
+    _counted: Counted,
 }
 
 impl LeafAside {
+    fn new(edges: Edges, payload: Payload, extent: u64, memory: &Arc<Memory>) -> LeafAside {
+        let counted = Counted::new(memory, Part::Scans, payload.capacity());
+        LeafAside { edges, payload, extent, _counted: counted }
+    }
+
     /// Whether it can be looked at only while who read it stays pinned.
     pub fn has_long_values(&self) -> bool {
         self.payload.first().is_some_and(|flags| flags & SOME_BLOBS != 0)
@@ -41,7 +50,7 @@ impl Tree {
                 payload
             }
         };
-        Ok(LeafAside { edges, payload, extent })
+        Ok(LeafAside::new(edges, payload, extent, &self.around.memory))
     }
 
     /// The live records; of those with long values the places.

@@ -228,10 +228,8 @@ impl Tree {
             return Demoted::Changed;
         }
         let same = page.address() == Some(leaf.address()) && page.extent() == extent;
-        if let Found::Hot(leaf) = page.leaf(guard)
-            && leaf.is_guarded()
-        {
-            self.consolidate(&mut writer, page, leaf, &[], guard);
+        if let Found::Hot(leaf) = page.leaf(guard) {
+            self.fold(&mut writer, page, leaf, guard);
         }
         match page.leaf(guard) {
             // Old versions that a snapshot still needs are nowhere but in memory, and on disk may be what has expired.

@@ -142,7 +142,10 @@ enum Copied {
     /// The range ends in this leaf.
     End,
     Limit,
+    /// The next row takes the disk.
     Cold,
+    /// All of it does.
+    Nothing,
 }
 
 impl Cursor {
@@ -177,7 +180,8 @@ impl Cursor {
         }
     }
 
-    /// Appends rows until the limit, the end, or a page that is not in memory.
+    /// Appends rows until the limit, the end, a page that is not in memory, or one that cannot be read: of that the next
+    /// fetch tells, if there is anything before it.
     pub fn fetch(&mut self, columns: Columns, limit: Limit, rows: &mut Rows) -> Result<Fetched> {
         if self.done || self.range.is_empty() {
             return Ok(Fetched::Done);
@@ -207,14 +211,26 @@ impl Cursor {
         let mut has_advanced = false;
         let goal = Limit { rows: before + limit.rows, bytes: rows.bytes() + limit.bytes, ..limit };
         let fetched = loop {
-            let (source, is_from_below) = self.source(&tree, &steps, is_new, limit.may_block, &guard)?;
-            let copied = match source {
-                Source::Image(leaf) => self.copy(&tree, leaf, columns, goal, rows, &guard)?,
-                Source::Aside(leaf) => self.copy_aside(&tree, leaf, columns, goal, rows)?,
-                Source::Cold => {
+            let source = self.source(&tree, &steps, is_new, limit.may_block, &guard);
+            let copied = source.and_then(|(source, is_from_below)| {
+                let copied = match source {
+                    Source::Image(leaf) => self.copy(&tree, leaf, columns, goal, rows, &guard)?,
+                    Source::Aside(leaf) => self.copy_aside(&tree, leaf, columns, goal, rows)?,
+                    Source::Cold => Copied::Nothing,
+                };
+                Ok((copied, is_from_below))
+            });
+            let (copied, is_from_below) = match copied {
+                Ok((Copied::Nothing, _)) => {
                     self.stand_before(&steps, has_advanced);
                     break Fetched::Cold;
                 }
+                Ok(copied) => copied,
+                Err(_) if rows.len() > before => {
+                    self.stand_before(&steps, has_advanced);
+                    break Fetched::More;
+                }
+                Err(error) => return Err(error),
             };
             leaves += u64::from(is_new);
             leaves_from_below += u64::from(is_from_below);
@@ -230,7 +246,7 @@ impl Cursor {
                     break Fetched::Done;
                 }
                 Copied::Limit => break Fetched::More,
-                Copied::Cold => break Fetched::Cold,
+                Copied::Cold | Copied::Nothing => break Fetched::Cold,
             }
         };
         let row = tree.around().counters.row();
@@ -282,7 +298,7 @@ impl Cursor {
             Ready::Nothing | Ready::NotYet => None,
         };
         let source = match (found, piece) {
-            (Found::Hot(leaf), Some(Ok(Content::Loaded))) => Source::Image(leaf),
+            (Found::Hot(leaf), Some(Content::Loaded)) => Source::Image(leaf),
             (Found::Hot(leaf), _) => {
                 self.depth = self.depth.saturating_sub(u32::from(is_new));
                 if !is_long {
@@ -290,8 +306,7 @@ impl Cursor {
                 }
                 return Ok((Source::Image(leaf), false));
             }
-            (Found::Cold(_), Some(Ok(Content::Aside(leaf)))) => Source::Aside(leaf),
-            (Found::Cold(_), Some(Err(error))) => return Err(error),
+            (Found::Cold(_), Some(Content::Aside(leaf))) => Source::Aside(leaf),
             (Found::Cold(_), _) if !may_block => return Ok((Source::Cold, false)),
             (Found::Cold(away), _) if is_long && tree.around().memory.is_tight() => {
                 Source::Aside(tree.read_for_scan(edges, away)?)
@@ -419,9 +434,16 @@ impl Cursor {
                 break;
             }
             let found = record(index);
-            if columns != Columns::Keys && !push_value(&found, rows)? {
-                ended = Some(Copied::Cold);
-                break;
+            if columns != Columns::Keys {
+                ended = match push_value(&found, rows) {
+                    Ok(true) => None,
+                    Ok(false) => Some(Copied::Cold),
+                    Err(_) if last.is_some() => Some(Copied::Limit),
+                    Err(error) => return Err(error),
+                };
+                if ended.is_some() {
+                    break;
+                }
             }
             if columns != Columns::Values {
                 rows.push_key(prefix, found.key);

@@ -38,8 +38,9 @@ impl Passage {
         self.done = true;
     }
 
-    fn place(&self, first: &[u8], last: &[u8]) -> Place {
-        if self.done || last < self.from.as_slice() {
+    /// Where records from key `first` to `last` stand.
+    pub fn place(&self, first: &[u8], last: &[u8]) -> Place {
+        if self.has_passed(last) {
             Place::Passed
         } else if self.until.as_ref().is_none_or(|until| first < until.as_slice()) {
             Place::Here
@@ -48,13 +49,15 @@ impl Passage {
         }
     }
 
-    /// Where records from key `first` to `last` stand, and the newest version that all see, or have seen, who may still
-    /// ask for them.
-    pub fn look(passage: Option<&Passage>, versions: &Versions, (first, last): (&[u8], &[u8])) -> (Place, u64) {
-        let place = passage.map_or(Place::Ahead, |passage| passage.place(first, last));
-        match passage.filter(|_| place == Place::Passed) {
-            Some(passage) => (place, versions.oldest_beside(&passage.snapshot)),
-            None => (place, versions.active()[0]),
+    fn has_passed(&self, last: &[u8]) -> bool {
+        self.done || last < self.from.as_slice()
+    }
+
+    /// The versions of all who may still ask for records up to key `last`, ascending, at least one.
+    pub fn active(passage: Option<&Passage>, versions: &Versions, last: &[u8]) -> Vec<u64> {
+        match passage.filter(|passage| passage.has_passed(last)) {
+            Some(passage) => versions.active_beside(&passage.snapshot),
+            None => versions.active(),
         }
     }
 }

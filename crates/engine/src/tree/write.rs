@@ -137,19 +137,19 @@ impl Tree {
         fits
     }
 
-    fn horizon(&self) -> Horizon {
-        Horizon { active: self.around.versions.active(), now: self.around.clock.now() }
+    /// Who may still ask for these records. Of what a checkpoint's walk has passed it asks for nothing any more.
+    fn horizon(&self, writer: &Writer, gathered: &Gathered<'_>) -> Horizon {
+        let last = gathered.records.last().map(|record| [gathered.prefix, record.key].concat()).unwrap_or_default();
+        let active = Passage::active(writer.passage.as_ref(), &self.around.versions, &last);
+        Horizon { active, now: self.around.clock.now() }
     }
 
     /// What stays of a leaf and the changes to it, the extents of dropped long values noted in `writer`. Whether there were
     /// any: the page on disk still names them, so it has to be written again before it may be read again.
     pub(super) fn surviving(&self, writer: &mut Writer, gathered: &mut Gathered<'_>) -> bool {
-        self.surviving_for(&self.horizon(), writer, gathered)
-    }
-
-    fn surviving_for(&self, horizon: &Horizon, writer: &mut Writer, gathered: &mut Gathered<'_>) -> bool {
+        let horizon = self.horizon(writer, gathered);
         let before = writer.retired.len();
-        prune(&mut gathered.records, horizon, |record| {
+        prune(&mut gathered.records, &horizon, |record| {
             if record.flags & BLOB != 0 {
                 // SAFETY: the record is alive: its leaf is, or the change that brings it.
                 writer.retired.extend(unsafe { blob::from_value(record.value) }.drop_extent());
@@ -449,41 +449,35 @@ impl Tree {
         self.merge(writer, path, gathered, &[], size, guard);
     }
 
-    /// Builds a leaf's image anew with its delta, with changes for which there is room, and without what nobody can read any
-    /// more. Under the lock.
-    pub fn consolidate(
-        &self,
-        writer: &mut Writer,
-        page: &PageRef,
-        leaf: Leaf<'_>,
-        changes: &[Record<'_>],
-        guard: &Guard,
-    ) {
-        self.consolidate_for(&self.horizon(), writer, page, leaf, changes, guard);
-    }
-
-    /// As `consolidate` without changes, of a leaf that has nothing newer than `oldest`, for which nobody reads below it.
-    pub fn settle(&self, writer: &mut Writer, page: &PageRef, leaf: Leaf<'_>, oldest: u64, guard: &Guard) {
-        let horizon = Horizon { active: vec![oldest], now: self.around.clock.now() };
-        self.consolidate_for(&horizon, writer, page, leaf, &[], guard);
-    }
-
-    fn consolidate_for(
-        &self,
-        horizon: &Horizon,
-        writer: &mut Writer,
-        page: &PageRef,
-        leaf: Leaf<'_>,
-        changes: &[Record<'_>],
-        guard: &Guard,
-    ) {
+    /// Builds a leaf's image anew with its delta and with changes for which there is room.
+    fn consolidate(&self, writer: &mut Writer, page: &PageRef, leaf: Leaf<'_>, changes: &[Record<'_>], guard: &Guard) {
         writer.consolidations += 1;
         let mut scratch = Vec::new();
         let mut gathered = gather(leaf, leaf.delta_len(), changes, &mut scratch);
-        if self.surviving_for(horizon, writer, &mut gathered) {
+        if self.surviving(writer, &mut gathered) {
             page.set(DIRTY);
         }
         self.publish(page, &gathered, changes, guard);
+    }
+
+    /// Builds a leaf's image anew with its delta and without what nobody can read any more, if it becomes smaller by it.
+    /// Under the lock.
+    pub fn fold(&self, writer: &mut Writer, page: &PageRef, leaf: Leaf<'_>, guard: &Guard) {
+        let length = leaf.delta_len();
+        if length == 0 && !leaf.is_guarded() {
+            return;
+        }
+        let mut scratch = Vec::new();
+        let mut gathered = gather(leaf, length, &[], &mut scratch);
+        let before = image_size(&gathered.records);
+        let has_retired = self.surviving(writer, &mut gathered);
+        if has_retired {
+            page.set(DIRTY);
+        }
+        if length > 0 || has_retired || image_size(&gathered.records) < before {
+            writer.consolidations += 1;
+            self.publish(page, &gathered, &[], guard);
+        }
     }
 }
 

@@ -119,7 +119,7 @@ pub fn narrow_tiers(hot_bytes: u64) -> Vec<(String, Value)> {
 }
 
 /// What `memory_used` is the sum of.
-pub const MEMORY_PARTS: [&str; 8] = [
+pub const MEMORY_PARTS: [&str; 9] = [
     "memory_leaves",
     "memory_long_values",
     "memory_warm",
@@ -127,6 +127,7 @@ pub const MEMORY_PARTS: [&str; 8] = [
     "memory_inner_pages",
     "memory_page_references",
     "memory_queues",
+    "memory_scans",
     "memory_log",
 ];
 
