@@ -169,6 +169,13 @@ def test_a_setting_that_turns_bad_is_found_by_the_sentinel() -> None:
     assert on.kinds()[-1] == "rollback"
 
 
+def test_what_windows_cannot_tell_is_not_tried() -> None:
+    on = bench("cache", lambda *_: 1.0)
+    on.run(40)
+    assert on.status().kind == "cache"
+    assert on.kinds() == ["recognised", "applied"]
+
+
 def test_unknown_work_has_the_default() -> None:
     on = bench("oltp", puts_like_long_deltas)
     on.recogniser.kind = UNKNOWN

@@ -295,12 +295,11 @@ class FamilyTuner:
 
     def _observe(self, frozen: bool) -> None:
         count = len(self._vectors)
-        if count < _FEWEST_WINDOWS:
-            return
+        # Of the first window, too, though it decides nothing: the first time of all the classifier is fitted for it.
         found = self._tools.recogniser.recognise(list(self._vectors))
         self._kind, self._probabilities = found.kind, found.probabilities
         share = max(found.probabilities.values(), default=0.0)
-        if share < _SURE and count < _MOST_WINDOWS:
+        if count < (_FEWEST_WINDOWS if share >= _SURE else _MOST_WINDOWS):
             return
         self._recognition = found
         named = ", ".join(f"{kind} {part:.0%}" for kind, part in found.probabilities.items() if part >= 0.1)
@@ -337,13 +336,13 @@ class FamilyTuner:
         elif self._kind == UNKNOWN:
             settings, self._candidate_source = self._without(self._start, without), "preset"
         else:
-            settings = blend.blend(self._probabilities, self._tools.machine, without=without)
+            settings = _felt(blend.blend(self._probabilities, self._tools.machine, without=without))
             pure = self._probabilities.get(self._kind, 0.0) > 0.9
             self._candidate_source = "preset" if pure else "blend"
         before = self._hands.in_force
         if not settings:
             self._to_default()
-            why = "the default was best for such work before" if known else "nothing else is known for such work"
+            why = "it was best for such work before" if known else "nothing else that windows can tell is known for it"
             self._tell("applied", f"the default: {why}", before, {})
             return
         if known is not None:
@@ -578,6 +577,16 @@ class FamilyTuner:
     ) -> None:
         changed = _changed(before or {}, after or {})
         self._journal.note(self.name, kind, text, seen=seen, changed=changed, outcome=outcome)
+
+
+def _felt(settings: Settings) -> dict[str, Value]:
+    """The settings without those that windows cannot tell: pages on disk change only where leaves are cut anew."""
+    cut = LAYOUT in settings
+    return {
+        name: value
+        for name, value in settings.items()
+        if tunable(name).change == "instant" or (cut and name != "codec_level")
+    }
 
 
 def _key(kind: str, settings: Settings) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 from lyredb import presets
 from lyredb.autotune import blend
 from lyredb.autotune.journal import Value
+from lyredb.autotune.turns import quick_turns
 
 BY_KIND: Mapping[str, tuple[str, ...]] = {
     "oltp": ("delta_records", "leaf_bytes"),
@@ -43,8 +44,9 @@ class Search:
             kind: Of work: one of `lyredb.autotune.KINDS`, or "unknown".
             seed: What is drawn at random is drawn from this.
         """
-        optuna: Any = importlib.import_module("optuna")
-        self._trials: Any = importlib.import_module("optuna.trial")
+        with quick_turns():
+            optuna: Any = importlib.import_module("optuna")
+            self._trials: Any = importlib.import_module("optuna.trial")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {name: _distribution(optuna.distributions, name) for name in BY_KIND[kind]}
         self._new: Any = lambda: optuna.create_study(
