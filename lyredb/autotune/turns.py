@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 _SECONDS = 0.0005
 
 
 @contextmanager
-def quick_turns() -> Iterator[None]:
+def quick_turns() -> Generator[None]:
     """Lets threads take turns more often.
 
     An import gives the GIL up for each file it looks at. Beside a thread that computes it waits 5 ms each time to get
