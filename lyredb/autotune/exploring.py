@@ -42,6 +42,10 @@ class Explorer:
         self._active += seconds
         self._since += seconds
 
+    def shifted(self) -> None:
+        """The work is another one: it is not disturbed at once."""
+        self._since = 0.0
+
     def lost(self, seconds: float) -> None:
         """Counts what windows of a challenger took longer than the holder's; less than nothing if they were quicker."""
         self._lost = max(self._lost + seconds, 0.0)

@@ -273,6 +273,7 @@ class FamilyTuner:
     def _shifted(self, vector: Vector | None, frozen: bool) -> None:
         seen = {"alarm": float(self._alarm.statistic), "seconds": round(self._seconds, 2), "kind": self._kind}
         self._put_aside()
+        self._explorer.shifted()
         self._alarm.reset()
         self._recognition, self._other_kind = None, None
         self._vectors.clear()
