@@ -42,13 +42,22 @@ class Explorer:
         self._active += seconds
         self._since += seconds
 
+    def shifted(self) -> None:
+        """The work is another one: it is not disturbed at once."""
+        self._since = 0.0
+
     def lost(self, seconds: float) -> None:
         """Counts what windows of a challenger took longer than the holder's; less than nothing if they were quicker."""
         self._lost = max(self._lost + seconds, 0.0)
 
+    @property
+    def affordable(self) -> bool:
+        """Whether trials have not lost too much yet."""
+        return self._lost <= self._active * _MOST_LOST + _FREE_SECONDS
+
     def due(self) -> bool:
         """Whether a trial may be begun."""
-        return self._since >= self._pause and self._lost <= self._active * _MOST_LOST + _FREE_SECONDS
+        return self._since >= self._pause and self.affordable
 
     def cheap(self, reshape_seconds: float | None) -> bool:
         """Whether leaves may be cut anew for a trial; what it takes is not known before the first time."""
