@@ -55,6 +55,8 @@ def of_reports(reports: Sequence[Any]) -> Part:
     ]
     figures.append(Figure("whole timeline: tuned / default", whole.over("default"), 1.0))
     for seconds, wanted in ((5.0, 0.90), (60.0, 0.97)):
+        if seconds > min(sum(pair.seconds for pair in report.pairs(_TUNED)) for report in reports):
+            continue
         worst = sorted(_worst(report, seconds) for report in reports)
         found = Estimate(worst[0], worst[0], worst[-1])
         figures.append(Figure(f"worst {seconds:.0f} s of tuned / default", found, wanted))
