@@ -101,7 +101,7 @@ def test_windows_are_evidence_together() -> None:
     alone = [recogniser().recognise([row]).probabilities for row in oltp]
     together = recogniser().recognise(oltp).probabilities
     for kind in KINDS:
-        assert together[kind] == pytest.approx(np.mean([each[kind] for each in alone]), abs=1e-6)
+        assert together[kind] == pytest.approx(np.mean([each[kind] for each in alone]), abs=1e-3)
     both = recogniser().recognise([*oltp, *olap]).probabilities
     assert both["oltp"] + both["olap"] > 0.8
     with pytest.raises(ValueError, match="no window"):

@@ -9,11 +9,17 @@ import numpy as np
 
 from lyredb import extras
 from lyredb.autotune import table
-from lyredb.autotune.features import Vector
+from lyredb.autotune.features import NAMES, Vector
 from lyredb.autotune.kinds import KINDS, UNKNOWN, Recognition
 from lyredb.autotune.table import Floats, Table
 
 _TREES = 60
+_LEAST_WINDOWS_OF_A_LEAF = 3
+_FEATURES_TRIED = 0.5
+# What operations cost beside each other, about: those of one record, a batch and each of its records, a scan and each
+# of its rows, when the rows are handed on in bulk and when each is an object.
+_GET, _WRITE, _BATCH, _BATCH_RECORD, _SCAN = 1.0, 1.5, 2.0, 0.7, 3.0
+_ROWS = (0.1, 0.3)
 # Work is unknown that is more probably so, or is farther from every window of the table than all but this part of
 # windows of workloads that it was not fitted on.
 _UNKNOWN_SHARE = 0.5
@@ -57,7 +63,7 @@ class Recogniser:
         rows = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
         if not rows.size:
             raise ValueError("nothing can be recognised by no window")
-        classes = self._model.predict_proba(rows).mean(axis=0)
+        classes = self._model.predict_proba(evidence(rows)).mean(axis=0)
         kinds = classes[: len(KINDS)] + 1e-9
         best = int(kinds.argmax())
         strange = classes[-1] > _UNKNOWN_SHARE or self.distance(rows) > self._farthest
@@ -79,8 +85,10 @@ class Recogniser:
         # A window of mixed work is there once for each of its kinds, as heavy as that one's share.
         places, classes = np.nonzero(source.classes[source.workload] > 0)
         weights = source.classes[source.workload][places, classes]
-        model = ensemble.ExtraTreesClassifier(_TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
-        return model.fit(source.vectors[places], classes, sample_weight=weights)
+        model = ensemble.ExtraTreesClassifier(
+            _TREES, min_samples_leaf=_LEAST_WINDOWS_OF_A_LEAF, max_features=_FEATURES_TRIED, random_state=0, n_jobs=1
+        )
+        return model.fit(evidence(source.vectors)[places], classes, sample_weight=weights)
 
     def _probed(self, source: Table) -> float:
         """How far a window of a workload that was not fitted on is from the table, if it is of a known kind."""
@@ -88,6 +96,39 @@ class Recogniser:
         probes = known[:: max(1, len(known) // _PROBED)]
         nearest = _nearest(self._known[probes], self._known, source.workload[probes], source.workload)
         return float(np.quantile(nearest, _FARTHEST_QUANTILE))
+
+
+def evidence(vectors: Floats) -> Floats:
+    """Vectors, and beside them on what the time went, about: mixed work is a matter of time, not of operations.
+
+    A report of 100,000 rows is one operation, and so is a read of a key.
+    """
+    of = {name: vectors[:, place] for place, name in enumerate(NAMES)}
+    gets = _GET * of["get_share"]
+    writes = _WRITE * (of["put_share"] + of["delete_share"])
+    batches = of["batch_share"] * (_BATCH + _BATCH_RECORD * (np.exp2(of["batch_records"]) - 1.0))
+    scans = _SCAN * of["scan_share"]
+    rows = of["scan_share"] * (np.exp2(of["scan_rows"]) - 1.0)
+    columns: list[Any] = [vectors]
+    for row in _ROWS:
+        took = np.column_stack([gets, writes, batches, scans, row * rows])
+        took /= np.maximum(took.sum(axis=1, keepdims=True), 1e-9)
+        written, scanned = took[:, 1] + took[:, 2], took[:, 3] + took[:, 4]
+        columns.append(took)
+        # What tells one kind of gets, writes and scans from another, of all the time.
+        columns.append(
+            np.column_stack(
+                [
+                    took[:, 0] * of["dependent_reads"],
+                    took[:, 0] * of["absent_share"],
+                    scanned * of["dependent_scans"],
+                    written * of["expiring_share"],
+                    written * of["append_share"],
+                    written * of["overwrite_share"],
+                ]
+            )
+        )
+    return np.hstack(columns)
 
 
 def _nearest(rows: Floats, known: Floats, groups: Any = None, known_groups: Any = None) -> Floats:

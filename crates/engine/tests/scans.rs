@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Model, Random, open, setting};
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation};
-use lyredb_engine::{
-    Batch, Columns, Cursor, Database, Durability, Error, Family, Fetched, Options, Range, Rows, Stat,
-};
+use lyredb_engine::{Batch, Columns, Cursor, Database, Durability, Error, Family, Fetched, Options, Range, Rows, Stat};
 
 const MEMORY_BYTES: u64 = 4 << 20;
 const VALUE_BYTES: u64 = 100;
