@@ -11,7 +11,7 @@ from lyredb.autotune.journal import Value
 from lyredb.presets import Machine, Tunable
 
 # Smaller numbers are rounded to whole ones, larger to powers of two.
-_SMALL = 32
+_SMALL = 12
 # A kind with less is noise of the recognition.
 _LEAST_SHARE = 0.1
 

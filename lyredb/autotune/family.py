@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -36,11 +36,19 @@ _AGAIN = 40
 _SIGNATURE = 40
 # Of a stretch of time with one layout, cutting the leaves anew may take an eighth.
 _SHARE_OF_RESHAPES = 8
+# Cutting them makes what is read next cold, and that is not in the comparison: what does not gain this soon is let go.
+_PROMISING_PAIRS, _PROMISING = 6, 0.04
 _LONGEST_RESHAPE = 2.0
 # To get back to the default is worth more time.
 _LONGEST_RETURN = 30.0
 _SENTINEL_REST, _SENTINEL_REST_WITH_RESHAPE = 40, 160
 _QUIET = 8
+# Settings that have failed so often are not chosen for the same work again: a noisy machine fails good ones, too.
+_CHANCES = 3
+# What brings less than these pairs can show is not looked for.
+_REFINING_PAIRS = 12
+# From a failure to the next chance, in windows, for each failure so far.
+_NEXT_CHANCE = 80
 # Random writes into leaves this many times as large as usual are slow; so many of all operations are many.
 _LARGE, _MANY_WRITES = 2, 0.05
 
@@ -146,6 +154,8 @@ class FamilyTuner:
         self._probabilities: Mapping[str, float] = {}
         self._vectors: deque[Vector] = deque(maxlen=_SIGNATURE)
         self._good_for: Vector | None = None
+        self._failures = self._chance_from = 0
+        self._next_chance: Settings = {}
         self._unfinished: dict[tuple[object, ...], Pairs] = {}
         self._seconds = 0.0
         self._windows_since_shift = self._quiet = 0
@@ -265,6 +275,7 @@ class FamilyTuner:
     def _shifted(self, vector: Vector | None, frozen: bool) -> None:
         seen = {"alarm": float(self._alarm.statistic), "seconds": round(self._seconds, 2), "kind": self._kind}
         self._put_aside()
+        self._explorer.shifted()
         self._alarm.reset()
         self._recognition, self._other_kind = None, None
         self._vectors.clear()
@@ -277,6 +288,7 @@ class FamilyTuner:
             self._tell("shift", "its work has changed; nothing is done about it, as tuning is frozen", seen=seen)
             return
         self._contest = self._sentinel = None
+        self._next_chance, self._failures = {}, 0
         # Leaves cannot be changed at once; they wait for what the work is recognised as.
         kept = {name: value for name, value in before.items() if tunable(name).change == "rewrite"}
         self._hands.put(kept, _LONGEST_RETURN)
@@ -286,12 +298,11 @@ class FamilyTuner:
 
     def _observe(self, frozen: bool) -> None:
         count = len(self._vectors)
-        if count < _FEWEST_WINDOWS:
-            return
+        # Of the first window, too, though it decides nothing: the first time of all the classifier is fitted for it.
         found = self._tools.recogniser.recognise(list(self._vectors))
         self._kind, self._probabilities = found.kind, found.probabilities
         share = max(found.probabilities.values(), default=0.0)
-        if share < _SURE and count < _MOST_WINDOWS:
+        if count < (_FEWEST_WINDOWS if share >= _SURE else _MOST_WINDOWS):
             return
         self._recognition = found
         named = ", ".join(f"{kind} {part:.0%}" for kind, part in found.probabilities.items() if part >= 0.1)
@@ -320,18 +331,21 @@ class FamilyTuner:
     def _choose(self) -> None:
         without = self._hands.pinned()
         known = self._memory.nearest(self._signature())
+        self._failures = known.failures if known is not None else 0
+        if known is not None and not known.settings and self._failures < _CHANCES:
+            known = None
         if known is not None:
             settings, self._candidate_source = self._without(known.settings, without), "remembered"
         elif self._kind == UNKNOWN:
             settings, self._candidate_source = self._without(self._start, without), "preset"
         else:
-            settings = blend.blend(self._probabilities, self._tools.machine, without=without)
+            settings = _felt(blend.blend(self._probabilities, self._tools.machine, without=without))
             pure = self._probabilities.get(self._kind, 0.0) > 0.9
             self._candidate_source = "preset" if pure else "blend"
         before = self._hands.in_force
         if not settings:
             self._to_default()
-            why = "the default was best for such work before" if known else "nothing else is known for such work"
+            why = "it was best for such work before" if known else "nothing else that windows can tell is known for it"
             self._tell("applied", f"the default: {why}", before, {})
             return
         if known is not None:
@@ -374,18 +388,22 @@ class FamilyTuner:
         pairs: Pairs | None = None,
     ) -> None:
         self._purpose, self._holder, self._challenger = purpose, holder, challenger
-        self._contest = Contest(self._terms(holder, challenger, trusted), self._tools.rng, pairs)
+        terms = self._terms(holder, challenger, trusted)
+        if purpose == "refine":
+            terms = replace(terms, most_pairs=_REFINING_PAIRS)
+        self._contest = Contest(terms, self._tools.rng, pairs)
         self._put_side(self._contest)
 
     def _terms(self, holder: Settings, challenger: Settings, trusted: bool) -> Terms:
-        length = settling = 0
-        if self._hands.differ(holder, challenger):
-            length = int((self._hands.reshape_seconds or 0.0) * _SHARE_OF_RESHAPES / SECONDS)
+        length, settling = 1, 0
+        cut = self._hands.differ(holder, challenger)
+        if cut:
+            length = max(2, int((self._hands.reshape_seconds or 0.0) * _SHARE_OF_RESHAPES / SECONDS))
         if holder.get("delta_records") != challenger.get("delta_records"):
             # It takes hold leaf by leaf, as they are rebuilt.
             length, settling = max(length, 2), 1
-        length = max(length, 1)
-        return Terms(length=length, settling=settling, rest=max(2, length), trusted=trusted)
+        terms = Terms(length=length, settling=settling, rest=max(2, length), trusted=trusted)
+        return replace(terms, promising_pairs=_PROMISING_PAIRS, promising=_PROMISING) if cut else terms
 
     def _put_side(self, contest: Contest) -> None:
         # A sentinel holds the default against what has won.
@@ -406,7 +424,9 @@ class FamilyTuner:
         elif self._incumbent:
             self._watch()
         contest = self._contest
-        if contest is None and self._tools.explore and self._explorer.due():
+        if contest is None and self._next_chance and self._windows_since_shift >= self._chance_from:
+            self._try_again()
+        elif contest is None and self._tools.explore and self._explorer.due():
             self._explore()
         contest = self._contest or self._sentinel
         if contest is not None:
@@ -438,12 +458,20 @@ class FamilyTuner:
             self._take(settings, self._candidate_source, gain)
             self._tell("accepted", f"{told}: kept", {}, settings, outcome=_outcome(gain, contest))
             return
-        self._to_default()
-        self._memory.remember(self._known({}, None))
-        self._save(self._memory)
+        self._failed(settings)
         recalled = self._candidate_source == "remembered"
         kind = "rollback" if recalled else "rejected" if contest.verdict == "worse" else "undecided"
         self._tell(kind, f"{told}: back to the default", settings, {}, outcome=_outcome(gain, contest))
+
+    def _failed(self, settings: Settings) -> None:
+        """Back to the default, for good if it is the last chance."""
+        self._to_default()
+        self._failures += 1
+        self._memory.remember(self._known({}, None))
+        self._save(self._memory)
+        self._explorer.failed()
+        self._next_chance = settings if self._failures < _CHANCES else {}
+        self._chance_from = self._windows_since_shift + _NEXT_CHANCE * self._failures
 
     def _leaves_unsure(self, unsure: bool) -> None:
         if unsure != self._memory.leaves_unsure:
@@ -476,11 +504,14 @@ class FamilyTuner:
                        outcome=_outcome(gain, contest))  # fmt: skip
             self._watch()
             return
-        self._to_default()
-        self._memory.remember(self._known({}, None))
-        self._save(self._memory)
+        self._failed(settings)
         told = f"{_listed({}, settings)} costs {_measured(gain)} of the default by now: taken back"
         self._tell("rollback", told, settings, {}, outcome=_outcome(gain, contest))
+
+    def _try_again(self) -> None:
+        settings, self._next_chance = self._without(self._next_chance, self._hands.pinned()), {}
+        if not self._incumbent and self._explorer.affordable:
+            self._verify(settings, trusted=False)
 
     # --- refining
 
@@ -490,6 +521,7 @@ class FamilyTuner:
             without.add(LAYOUT)
         proposal = self._explorer.propose(self._kind, self._incumbent, frozenset(without))
         if proposal is None:
+            self._explorer.failed()
             return
         if self._hands.differ(self._incumbent, proposal) and self._reachable(proposal) != proposal:
             self._keep(self._incumbent)
@@ -532,7 +564,7 @@ class FamilyTuner:
 
     def _known(self, settings: Settings, gain: Gain | None) -> Remembered:
         told = None if gain is None else (gain.low, gain.middle, gain.high)
-        return Remembered(self._kind, tuple(self._signature().tolist()), settings, told)
+        return Remembered(self._kind, tuple(self._signature().tolist()), settings, told, self._failures)
 
     def _without(self, settings: Settings, names: frozenset[str] | set[str]) -> dict[str, Value]:
         return {name: value for name, value in settings.items() if name not in names}
@@ -549,6 +581,16 @@ class FamilyTuner:
     ) -> None:
         changed = _changed(before or {}, after or {})
         self._journal.note(self.name, kind, text, seen=seen, changed=changed, outcome=outcome)
+
+
+def _felt(settings: Settings) -> dict[str, Value]:
+    """The settings without those that windows cannot tell: pages on disk change only where leaves are cut anew."""
+    cut = LAYOUT in settings
+    return {
+        name: value
+        for name, value in settings.items()
+        if tunable(name).change == "instant" or (cut and name != "codec_level")
+    }
 
 
 def _key(kind: str, settings: Settings) -> tuple[object, ...]:

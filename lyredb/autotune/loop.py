@@ -125,22 +125,26 @@ class Loop:
 
     def rest(self) -> None:
         """Ends what is being tried; what has won stays in force."""
-        for family in self._families.values():
-            family.rest()
+        self._each(FamilyTuner.rest)
 
     def roll_back(self, family: str | None) -> None:
         """To the default, and what won is forgotten: of one family, or of all and of the database."""
         if family is None:
             self.shared.roll_back()
-        for name, each in self._families.items():
-            if family in {None, name}:
-                each.roll_back()
+        self._each(FamilyTuner.roll_back, family)
 
     def give_up(self) -> None:
         """All settings back at once, as tuning has failed."""
-        for each in self._families.values():
-            each.give_up()
+        self._each(FamilyTuner.give_up)
         self.shared.roll_back()
+
+    def _each(self, act: Callable[[FamilyTuner], None], only: str | None = None) -> None:
+        for name, family in list(self._families.items()):
+            if only in {None, name}:
+                try:
+                    act(family)
+                except FamilyNotFoundError:
+                    self._forget(name)
 
     def _read(self) -> None:
         self._readings = dict(self._engine.sense())
