@@ -69,7 +69,9 @@ class Cache(Phase[Sequence[bytes]]):
         stamps = numpy.frombuffer(b"".join([page[: _STAMP.size] for page in pages]), dtype="<f8")
         missed = times < 0
         # Those that had expired before this block may not be served any more, and are not looked for.
-        put = {stamp: at for stamp, at in mirror.pages_put.items() if at + _TTL_SECONDS > abs(times[0])}
+        put = {
+            stamp: at for stamp, at in mirror.pages_put.items() if at + _TTL_SECONDS + _CLOCK_SECONDS > abs(times[0])
+        }
         put.update(zip(stamps[missed].tolist(), (-times[missed]).tolist(), strict=True))
         mirror.pages_put = put
         old: list[int] = numpy.flatnonzero(times - stamps > _TTL_SECONDS).tolist()
