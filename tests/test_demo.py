@@ -153,12 +153,24 @@ def test_lost_readings_are_noticed(prepared: Callable[[str], Prepared]) -> None:
 def test_stale_and_wrong_pages_are_noticed(prepared: Callable[[str], Prepared]) -> None:
     each = prepared("cache")
     work, answers = each.answers()
-    at = next(place for place, (_, served) in enumerate(answers) if served)
-    page, served = answers[at]
+    at = next(place for place, (_, asked) in enumerate(answers) if asked > 0)
+    page, asked = answers[at]
     with pytest.raises(flights.WrongAnswer, match="to live"):
-        each.phase.check(each.mirror, work, [*answers[:at], (page, served + 5), *answers[at + 1 :]])
+        each.phase.check(each.mirror, work, [*answers[:at], (page, asked + 0.41), *answers[at + 1 :]])
     with pytest.raises(flights.WrongAnswer, match="not the one"):
-        each.phase.check(each.mirror, work, [*answers[:at], (page[:-1] + b"?", served), *answers[at + 1 :]])
+        each.phase.check(each.mirror, work, [*answers[:at], (page[:-1] + b"?", asked), *answers[at + 1 :]])
+
+
+def test_a_page_is_as_old_as_its_put(prepared: Callable[[str], Prepared]) -> None:
+    each = prepared("cache")
+    work, answers = each.answers()
+    place = next(place for place, (_, asked) in enumerate(answers) if asked > 0)
+    page, asked = answers[place]
+    first = work.index(work[place])
+    # The thread had to wait between the stamp and the put, which came late, and serving is late by as much.
+    answers[first] = (answers[first][0], answers[first][1] - 0.3)
+    answers[place] = (page, asked + 0.6)
+    each.phase.check(each.mirror, work, answers)
 
 
 @pytest.mark.parametrize(("family", "complaint"), [("totals", "add up"), ("flights", "written last")])

@@ -36,6 +36,8 @@ _AGAIN = 40
 _SIGNATURE = 40
 # Of a stretch of time with one layout, cutting the leaves anew may take an eighth.
 _SHARE_OF_RESHAPES = 8
+# Cutting them makes what is read next cold, and that is not in the comparison: what does not gain this soon is let go.
+_PROMISING_PAIRS, _PROMISING = 6, 0.04
 _LONGEST_RESHAPE = 2.0
 # To get back to the default is worth more time.
 _LONGEST_RETURN = 30.0
@@ -393,14 +395,15 @@ class FamilyTuner:
         self._put_side(self._contest)
 
     def _terms(self, holder: Settings, challenger: Settings, trusted: bool) -> Terms:
-        length = settling = 0
-        if self._hands.differ(holder, challenger):
-            length = int((self._hands.reshape_seconds or 0.0) * _SHARE_OF_RESHAPES / SECONDS)
+        length, settling = 1, 0
+        cut = self._hands.differ(holder, challenger)
+        if cut:
+            length = max(2, int((self._hands.reshape_seconds or 0.0) * _SHARE_OF_RESHAPES / SECONDS))
         if holder.get("delta_records") != challenger.get("delta_records"):
             # It takes hold leaf by leaf, as they are rebuilt.
             length, settling = max(length, 2), 1
-        length = max(length, 1)
-        return Terms(length=length, settling=settling, rest=max(2, length), trusted=trusted)
+        terms = Terms(length=length, settling=settling, rest=max(2, length), trusted=trusted)
+        return replace(terms, promising_pairs=_PROMISING_PAIRS, promising=_PROMISING) if cut else terms
 
     def _put_side(self, contest: Contest) -> None:
         # A sentinel holds the default against what has won.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lyredb.experiments.flights.data import CANCELLED, Data
@@ -18,8 +18,8 @@ class Mirror:
     by_day: Any = None
     # How many blocks of weather were appended.
     weather_blocks: int = 0
-    # When all cached pages will have expired, on the monotonic clock.
-    pages_expired_at: float = 0.0
+    # When each cached page had been put, by its stamp; both on the monotonic clock.
+    pages_put: dict[float, float] = field(default_factory=dict[float, float])
 
     @classmethod
     def of(cls, data: Data) -> Mirror:
