@@ -206,7 +206,7 @@ def test_families_are_tuned_apart() -> None:
     on = Bench(engine)
     engine.families["orders"].work, engine.families["orders"].costs = "oltp", puts_like_long_deltas
     engine.families["reports"].work, engine.families["reports"].costs = "olap", scans_like_large_leaves
-    on.run(150)
+    on.run(200)
     assert on.status("orders").settings == {"delta_records": 64}
     assert engine.families["orders"].layout == 8 << 10
     assert on.status("reports").settings["leaf_bytes"] == 128 << 10

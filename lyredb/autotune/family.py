@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from lyredb.autotune import blend
+from lyredb.autotune import blend, sentences
 from lyredb.autotune.contest import Contest, Terms
 from lyredb.autotune.cost import Spent
 from lyredb.autotune.exploring import Explorer
@@ -174,7 +174,7 @@ class FamilyTuner:
             self._good_for = np.array(last.vector)
             self._kind = last.kind
         text = f"settings that were best when it was last open for {last.kind}" if last else "the preset's settings"
-        self._tell("recalled" if last else "applied", f"{text}: {_listed({}, settings)}", {}, settings)
+        self._tell("recalled" if last else "applied", f"{text}: {sentences.listed({}, settings)}", {}, settings)
 
     # --- what is called by the loop
 
@@ -215,7 +215,7 @@ class FamilyTuner:
         self._memory.forget(self._signature() if self._vectors else None)
         self._save(self._memory)
         self._to_default()
-        self._tell("rollback", f"taken back by hand: {_listed(before, {})}", before, {})
+        self._tell("rollback", f"taken back by hand: {sentences.listed(before, {})}", before, {})
         self._explorer.failed()
 
     def give_up(self) -> None:
@@ -293,7 +293,11 @@ class FamilyTuner:
         kept = {name: value for name, value in before.items() if tunable(name).change == "rewrite"}
         self._hands.put(kept, _LONGEST_RETURN)
         self._incumbent, self._gain = {}, None
-        told = "its work has changed" if before == kept else f"its work has changed: back to {_listed(before, kept)}"
+        told = (
+            "its work has changed"
+            if before == kept
+            else f"its work has changed: back to {sentences.listed(before, kept)}"
+        )
         self._tell("shift", told, before, kept, seen=seen)
 
     def _observe(self, frozen: bool) -> None:
@@ -339,7 +343,7 @@ class FamilyTuner:
         elif self._kind == UNKNOWN:
             settings, self._candidate_source = self._without(self._start, without), "preset"
         else:
-            settings = _felt(blend.blend(self._probabilities, self._tools.machine, without=without))
+            settings = blend.telling(blend.blend(self._probabilities, self._tools.machine, without=without))
             pure = self._probabilities.get(self._kind, 0.0) > 0.9
             self._candidate_source = "preset" if pure else "blend"
         before = self._hands.in_force
@@ -349,7 +353,7 @@ class FamilyTuner:
             self._tell("applied", f"the default: {why}", before, {})
             return
         if known is not None:
-            text = f"such work was met before: {_listed({}, settings)} at once, and verified again"
+            text = f"such work was met before: {sentences.listed({}, settings)} at once, and verified again"
             self._tell("recalled", text, before, settings, seen={"kind": known.kind})
         self._verify(settings, trusted=known is not None)
 
@@ -360,7 +364,7 @@ class FamilyTuner:
             return
         pairs = self._unfinished.pop(_key(self._kind, settings), None)
         self._begin_contest("verify", {}, settings, trusted=trusted, pairs=pairs)
-        self._tell("trial", f"verifying {_listed({}, settings)} against the default", {}, settings)
+        self._tell("trial", f"verifying {sentences.listed({}, settings)} against the default", {}, settings)
 
     def _reachable(self, settings: Settings) -> Settings:
         """The settings without those that would take too long to take hold; all others are in force."""
@@ -402,7 +406,7 @@ class FamilyTuner:
         if holder.get("delta_records") != challenger.get("delta_records"):
             # It takes hold leaf by leaf, as they are rebuilt.
             length, settling = max(length, 2), 1
-        terms = Terms(length=length, settling=settling, rest=max(2, length), trusted=trusted)
+        terms = Terms(length=length, settling=settling, rest=2 * length, trusted=trusted)
         return replace(terms, promising_pairs=_PROMISING_PAIRS, promising=_PROMISING) if cut else terms
 
     def _put_side(self, contest: Contest) -> None:
@@ -453,15 +457,15 @@ class FamilyTuner:
         won = contest.verdict == "better" or (
             contest.verdict == "undecided" and self._candidate_source == "remembered" and gain.middle > 0.0
         )
-        told = f"{_listed({}, settings)} costs {_measured(gain)} of the default, by {len(contest.pairs)} pairs"
+        told = sentences.compared({}, settings, gain, f"the default, by {len(contest.pairs)} pairs")
         if won:
             self._take(settings, self._candidate_source, gain)
-            self._tell("accepted", f"{told}: kept", {}, settings, outcome=_outcome(gain, contest))
+            self._tell("accepted", f"{told}: kept", {}, settings, outcome=sentences.outcome(gain, contest))
             return
         self._failed(settings)
         recalled = self._candidate_source == "remembered"
         kind = "rollback" if recalled else "rejected" if contest.verdict == "worse" else "undecided"
-        self._tell(kind, f"{told}: back to the default", settings, {}, outcome=_outcome(gain, contest))
+        self._tell(kind, f"{told}: back to the default", settings, {}, outcome=sentences.outcome(gain, contest))
 
     def _failed(self, settings: Settings) -> None:
         """Back to the default, for good if it is the last chance."""
@@ -500,13 +504,13 @@ class FamilyTuner:
         self._sentinel = None
         if contest.verdict != "worse":
             self._gain = gain
-            self._tell("sentinel", f"{_listed({}, settings)} still costs {_measured(gain)} of the default: kept",
-                       outcome=_outcome(gain, contest))  # fmt: skip
+            told = sentences.compared({}, settings, gain, "the default, still: kept")
+            self._tell("sentinel", told, outcome=sentences.outcome(gain, contest))
             self._watch()
             return
         self._failed(settings)
-        told = f"{_listed({}, settings)} costs {_measured(gain)} of the default by now: taken back"
-        self._tell("rollback", told, settings, {}, outcome=_outcome(gain, contest))
+        told = sentences.compared({}, settings, gain, "the default by now: taken back")
+        self._tell("rollback", told, settings, {}, outcome=sentences.outcome(gain, contest))
 
     def _try_again(self) -> None:
         settings, self._next_chance = self._without(self._next_chance, self._hands.pinned()), {}
@@ -527,19 +531,19 @@ class FamilyTuner:
             self._keep(self._incumbent)
             return
         self._begin_contest("refine", self._incumbent, proposal)
-        self._tell("trial", f"trying {_listed(self._incumbent, proposal)}", self._incumbent, proposal)
+        self._tell("trial", f"trying {sentences.listed(self._incumbent, proposal)}", self._incumbent, proposal)
 
     def _refined(self, contest: Contest) -> None:
         gain, settings, before = contest.pairs.gain, self._challenger, self._incumbent
         self._contest = None
         base = self._gain or Gain(0.0, 0.0, 0.0)
         self._explorer.told(settings, base.middle + gain.middle)
-        told = f"{_listed(before, settings)} costs {_measured(gain)} of what it was, by {len(contest.pairs)} pairs"
+        told = sentences.compared(before, settings, gain, f"what it was, by {len(contest.pairs)} pairs")
         if contest.verdict == "better":
             self._explorer.won()
             total = Gain(base.low + gain.low, base.middle + gain.middle, base.high + gain.high)
             self._take(settings, "refined", total)
-            self._tell("accepted", f"{told}: kept", before, settings, outcome=_outcome(gain, contest))
+            self._tell("accepted", f"{told}: kept", before, settings, outcome=sentences.outcome(gain, contest))
             return
         self._explorer.failed()
         self._keep(before)
@@ -547,7 +551,7 @@ class FamilyTuner:
         if self._sentinel is not None:
             self._sentinel.disturbed()
         kind = "rejected" if contest.verdict == "worse" else "undecided"
-        self._tell(kind, f"{told}: not kept", settings, before, outcome=_outcome(gain, contest))
+        self._tell(kind, f"{told}: not kept", settings, before, outcome=sentences.outcome(gain, contest))
 
     # --- small things
 
@@ -579,44 +583,9 @@ class FamilyTuner:
         seen: Mapping[str, str | float] | None = None,
         outcome: Mapping[str, float] | None = None,
     ) -> None:
-        changed = _changed(before or {}, after or {})
+        changed = sentences.changed(before or {}, after or {})
         self._journal.note(self.name, kind, text, seen=seen, changed=changed, outcome=outcome)
-
-
-def _felt(settings: Settings) -> dict[str, Value]:
-    """The settings without those that windows cannot tell: pages on disk change only where leaves are cut anew."""
-    cut = LAYOUT in settings
-    return {
-        name: value
-        for name, value in settings.items()
-        if tunable(name).change == "instant" or (cut and name != "codec_level")
-    }
 
 
 def _key(kind: str, settings: Settings) -> tuple[object, ...]:
     return (kind, *sorted(settings.items()))
-
-
-def _changed(before: Settings, after: Settings) -> dict[str, tuple[Value, Value]]:
-    usual = blend.usual("family") | blend.usual("database")
-    pairs = {name: (before.get(name, usual[name]), after.get(name, usual[name])) for name in {**before, **after}}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _listed(before: Settings, after: Settings) -> str:
-    changed = _changed(before, after).items()
-    return ", ".join(f"{name} {_shown(name, old)} -> {_shown(name, new)}" for name, (old, new) in changed)
-
-
-def _shown(name: str, value: Value) -> str:
-    return format_size(value) if isinstance(value, int) and name.endswith("_bytes") else str(value)
-
-
-def _measured(gain: Gain) -> str:
-    low, middle, high = gain.ratios()
-    return f"{1 / middle:.3f} ({1 / high:.3f} to {1 / low:.3f})"
-
-
-def _outcome(gain: Gain, contest: Contest) -> dict[str, float]:
-    low, middle, high = gain.ratios()
-    return {"gain.low": low, "gain": middle, "gain.high": high, "pairs": len(contest.pairs)}
