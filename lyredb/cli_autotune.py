@@ -59,8 +59,8 @@ _processes = click.option(
     show_default=True,
     help="The file to write.",
 )
-@click.option("--workloads", "count", type=click.IntRange(min=10), help="How many to run.  [default: 500]")
-@click.option("--seconds", type=click.FloatRange(min=0.5), help="How long to look at each.  [default: 3.5]")
+@click.option("--workloads", "count", type=click.IntRange(min=10), help="How many to run.  [default: 840]")
+@click.option("--seconds", type=click.FloatRange(min=0.5), help="How long to look at each.  [default: 3]")
 @click.option("--quick", is_flag=True, help="40 workloads, two seconds each: to see that it runs.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=2026, show_default=True, help="Workloads are drawn from it."
@@ -75,15 +75,15 @@ def train(
     Runs some hundred workloads, each in a database of its own in the folder for temporary files: YCSB's mixes and
     transactions, scans that aggregate, caches, time series, graphs, mixtures of two of these, and work that is none of
     them, with all sorts of sizes, skews, threads, keys and settings. Four times a second the engine is asked what
-    happened, as automatic tuning does. Takes about ten minutes on two cores.
+    happened, as automatic tuning does. Takes about twenty minutes on two cores.
     """
     _need("numpy")
     from lyredb.autotune import training  # noqa: PLC0415
 
     with bar("running workloads", quiet=as_json) as progress:
         made = training.train(
-            count=count or (40 if quick else 500),
-            seconds=seconds or (2.0 if quick else 3.5),
+            count=count or (40 if quick else 840),
+            seconds=seconds or (2.0 if quick else 3.0),
             seed=seed,
             processes=processes,
             progress=progress,

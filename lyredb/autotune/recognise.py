@@ -13,9 +13,11 @@ from lyredb.autotune.features import NAMES, Vector
 from lyredb.autotune.kinds import KINDS, UNKNOWN, Recognition
 from lyredb.autotune.table import Floats, Table
 
-_TREES = 60
-_LEAST_WINDOWS_OF_A_LEAF = 3
-_FEATURES_TRIED = 0.5
+_TREES = 40
+_LEAST_WINDOWS_OF_A_LEAF = 2
+_FEATURES_TRIED = 0.3
+# More windows of a workload make the fit slower, and no better.
+_WINDOWS_FITTED = 6
 # What operations cost beside each other, about: those of one record, a batch and each of its records, a scan and each
 # of its rows, when the rows are handed on in bulk and when each is an object.
 _GET, _WRITE, _BATCH, _BATCH_RECORD, _SCAN = 1.0, 1.5, 2.0, 0.7, 3.0
@@ -82,9 +84,11 @@ class Recogniser:
 
     def _fitted(self, source: Table) -> Any:
         ensemble = extras.required("sklearn.ensemble", extra="autotune")
+        source = source.first(_WINDOWS_FITTED)
         # A window of mixed work is there once for each of its kinds, as heavy as that one's share.
-        places, classes = np.nonzero(source.classes[source.workload] > 0)
-        weights = source.classes[source.workload][places, classes]
+        shares = source.classes[source.workload]
+        places, classes = np.nonzero(shares > 0)
+        weights = shares[places, classes]
         model = ensemble.ExtraTreesClassifier(
             _TREES, min_samples_leaf=_LEAST_WINDOWS_OF_A_LEAF, max_features=_FEATURES_TRIED, random_state=0, n_jobs=1
         )

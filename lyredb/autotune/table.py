@@ -7,7 +7,7 @@ that comes with the package is what `lyredb autotune train` made.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -92,6 +92,13 @@ class Table:
             variants=tuple(self.variants[place] for place in places),
             shares=self.shares[places],
         )
+
+    def first(self, windows: int) -> Table:
+        """No more than so many windows of each workload."""
+        # Rows of a workload follow each other: how far each is behind the first one of its own.
+        begins = np.searchsorted(self.workload, self.workload)
+        rows = np.arange(len(self)) - begins < windows
+        return replace(self, vectors=self.vectors[rows], workload=self.workload[rows])
 
     def of(self, workload: int) -> Floats:
         """The windows of one workload, in their order."""

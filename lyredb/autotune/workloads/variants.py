@@ -8,7 +8,7 @@ from lyredb.autotune.workloads.mixture import PURE, Mixture
 from lyredb.autotune.workloads.other import Other
 
 # Of so many variants, how many are mixtures, and how many of no kind; the rest is of the kinds in equal parts.
-_MIXTURES, _OTHERS = 0.4, 0.0667
+_MIXTURES, _OTHERS = 0.5714, 0.0476
 
 
 def variants(count: int, seed: int, *, mixtures: float = _MIXTURES, others: float = _OTHERS) -> list[Workload]:
