@@ -162,11 +162,11 @@ def _sabotage(circumstances: Circumstances, settings: Mapping[str, int], folder:
         end = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < end:
             program.turn(1.0)
-            if (ended := _ended(database.autotune.history(_FAMILY))) is not None:
+            if (found := ended(database.autotune.history(_FAMILY))) is not None:
                 break
         else:
             raise NotMeasured(f"the tuner did not try {settings} within {_WAIT_SECONDS:.0f} s")
-    begun, last = ended
+    begun, last = found
     pairs = float(last.outcome.get("pairs", 0)) if last.kind in {"rollback", "rejected", "shift"} else math.inf
     named = ", ".join(
         f"{name} {format_size(value) if tunable(name).unit == 'bytes' else value}" for name, value in settings.items()
@@ -174,7 +174,7 @@ def _sabotage(circumstances: Circumstances, settings: Mapping[str, int], folder:
     return _Gone(named, pairs, last.at - begun.at, last.text)
 
 
-def _ended(history: Sequence[Decision]) -> tuple[Decision, Decision] | None:
+def ended(history: Sequence[Decision]) -> tuple[Decision, Decision] | None:
     """The decision that put the settings in force, and the one that ended it."""
     begun = next((each for each in history if each.kind == "recalled"), None)
     if begun is None:

@@ -30,12 +30,15 @@ def judge(circumstances: Circumstances) -> Part:
     """Runs the demo's timeline, once or some times."""
     flights: Any = extras.required("lyredb.experiments.flights", extra="demo")
     repeats = circumstances.amount(_REPEATS, 1, 1)
+    phases = tuple(flights.PHASES)[: circumstances.amount(5, 5, 1)]
     reports: list[Any] = []
     for repeat in range(repeats):
         options = flights.Options(
             folder=circumstances.folder,
             quick=circumstances.tiny,
             seconds=1.0 if circumstances.tiny else _QUICK_SECONDS if circumstances.quick else _SECONDS,
+            phases=phases,
+            arms=(_TUNED, *phases) if circumstances.tiny else flights.ARMS,
             seed=circumstances.seed + repeat,
         )
         reports.append(flights.run(options, quiet=True))
