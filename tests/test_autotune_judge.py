@@ -261,6 +261,6 @@ def test_the_page_of_the_documentation_has_its_section() -> None:
 
 
 def test_a_judgement_says_how_it_was_made() -> None:
-    found = Judgement("lyredb autotune judge", "2026-01-01T00:00:00Z", True, 3, 120.0)
+    found = Judgement("lyredb autotune judge", "2026-01-01T00:00:00Z", True, 3)
     assert "`lyredb autotune judge`" in text.markdown(found)
     assert "seed 3" in text.markdown(found)

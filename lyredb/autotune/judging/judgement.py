@@ -38,6 +38,7 @@ class Judgement:
     Attributes:
         started: When, as ISO 8601 has it, in UTC.
         parts: By name.
+        part_seconds: How long each took.
         failures: Why a part could not be measured.
     """
 
@@ -45,9 +46,14 @@ class Judgement:
     started: str
     quick: bool
     seed: int
-    seconds: float = 0.0
     parts: dict[str, Part] = field(default_factory=dict[str, Part])
+    part_seconds: dict[str, float] = field(default_factory=dict[str, float])
     failures: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def seconds(self) -> float:
+        """How long all of it took."""
+        return sum(self.part_seconds.values())
 
     @property
     def figures(self) -> list[Figure]:
@@ -61,6 +67,7 @@ class Judgement:
             "command": self.command,
             "started": self.started,
             "seconds": round(self.seconds, 1),
+            "part_seconds": self.part_seconds,
             "quick": self.quick,
             "seed": self.seed,
             "lyredb": lyredb.__version__,
@@ -104,10 +111,10 @@ def judge(
         tiny: As little as there can be: the figures say nothing.
         progress: Called with a part, how much of it is done, and of how much.
     """
-    begin = time.monotonic()
     found = Judgement(command, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), quick, seed)
     for name in (name for name in PARTS if name in only):
         progress(name, 0, 0)
+        begin = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="lyredb-", ignore_cleanup_errors=True) as folder:
 
             def advance(done: int, total: int, name: str = name) -> None:
@@ -119,6 +126,6 @@ def judge(
             except Exception as error:
                 _log.error("%s could not be measured", name, exc_info=error)
                 found.failures[name] = f"{type(error).__name__}: {error}"
+        found.part_seconds[name] = round(time.monotonic() - begin, 1)
         progress(name, 1, 1)
-    found.seconds = time.monotonic() - begin
     return found
