@@ -195,12 +195,17 @@ def judge(*, quick: bool, only: str | None, seed: int, out: Path | None, page: P
 
     for package in dict.fromkeys(package for name in parts for package in judging.NEEDS.get(name, ())):
         extras.required_folder(package, extra="demo")
+    # What was measured for long is not to be lost for want of a place.
+    if page is not None:
+        text.section(page)
+    if out is not None:
+        out.touch()
     with _bars(parts) as progress:
         found = judging.judge(
             quick=quick,
             seed=seed,
             processes=processes,
-            command=" ".join(["lyredb", *sys.argv[1:]]),
+            command=_command(quick=quick, only=only, seed=seed),
             only=parts,
             progress=progress,
         )
@@ -214,6 +219,12 @@ def judge(*, quick: bool, only: str | None, seed: int, out: Path | None, page: P
         text.write_section(page, found)
     if found.failures:
         sys.exit(_EXIT_NOT_MEASURED)
+
+
+def _command(*, quick: bool, only: str | None, seed: int) -> str:
+    """What makes the same judgement again; where it is written plays no part."""
+    options = [*(["--quick"] if quick else []), *([f"--only {only}"] if only else [])]
+    return " ".join(["lyredb autotune judge", *options, f"--seed {seed}"])
 
 
 @contextmanager

@@ -98,6 +98,7 @@ def test_settings_were_taken_back_if_a_decision_says_so() -> None:
     recalled = [decision(1, "recognised"), decision(2, "recalled"), decision(3, "trial")]
     assert safety.ended([decision(1, "recognised"), decision(2, "rollback")]) is None
     assert safety.ended(recalled) is None
+    assert safety.ended([*recalled, decision(4, "shift")]) is None
     assert safety.ended([*recalled, decision(4, "rollback")]) == (recalled[1], decision(4, "rollback"))
 
 
@@ -219,6 +220,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "old" not in written
     assert "| speed | 1.000 |  | at least 0.900 | yes |" in written
     found = json.loads(out.read_text())
+    assert found["command"] == "lyredb autotune judge --quick --only overhead --seed 7"
     assert {"command", "started", "seconds", "quick", "seed", "lyredb", "machine"} < set(found)
     assert [(each["part"], each["name"], each["reached"]) for each in found["figures"]] == [
         ("overhead", "speed", True),
@@ -247,6 +249,7 @@ def test_a_page_without_the_comments_is_refused(tmp_path: Path, monkeypatch: pyt
     result = CliRunner().invoke(main, ["autotune", "judge", "--only", "overhead", "--markdown", str(page)])
     assert result.exit_code == 3
     assert page.read_text() == "nothing\n"
+    assert "goals" not in result.output
 
 
 def test_unknown_parts_are_refused() -> None:
@@ -261,6 +264,5 @@ def test_the_page_of_the_documentation_has_its_section() -> None:
 
 
 def test_a_judgement_says_how_it_was_made() -> None:
-    found = Judgement("lyredb autotune judge", "2026-01-01T00:00:00Z", True, 3)
-    assert "`lyredb autotune judge`" in text.markdown(found)
-    assert "seed 3" in text.markdown(found)
+    found = Judgement("lyredb autotune judge --quick --seed 3", "2026-01-01T00:00:00Z", True, 3)
+    assert "`lyredb autotune judge --quick --seed 3` at 2026-01-01" in text.markdown(found)

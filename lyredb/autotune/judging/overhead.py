@@ -120,6 +120,8 @@ def _warm(observed: Any, kind: str, keys: Sequence[bytes]) -> None:
 
 
 def _thread_seconds() -> float:
-    thread = next(each for each in threading.enumerate() if each.name == _THREAD)
+    threads = [each for each in threading.enumerate() if each.name == _THREAD]
+    if not threads:
+        raise NotMeasured("the tuner's thread has ended")
     times = {each.id: each.user_time + each.system_time for each in psutil.Process().threads()}
-    return times[thread.native_id or 0]
+    return times[threads[0].native_id or 0]

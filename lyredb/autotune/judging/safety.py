@@ -167,7 +167,7 @@ def _sabotage(circumstances: Circumstances, settings: Mapping[str, int], folder:
         else:
             raise NotMeasured(f"the tuner did not try {settings} within {_WAIT_SECONDS:.0f} s")
     begun, last = found
-    pairs = float(last.outcome.get("pairs", 0)) if last.kind in {"rollback", "rejected", "shift"} else math.inf
+    pairs = float(last.outcome.get("pairs", 0)) if last.kind in {"rollback", "rejected"} else math.inf
     named = ", ".join(
         f"{name} {format_size(value) if tunable(name).unit == 'bytes' else value}" for name, value in settings.items()
     )
@@ -175,10 +175,14 @@ def _sabotage(circumstances: Circumstances, settings: Mapping[str, int], folder:
 
 
 def ended(history: Sequence[Decision]) -> tuple[Decision, Decision] | None:
-    """The decision that put the settings in force, and the one that ended it."""
-    begun = next((each for each in history if each.kind == "recalled"), None)
-    if begun is None:
-        return None
-    ends = {"rollback", "rejected", "accepted", "undecided", "shift"}
-    last = next((each for each in history if each.number > begun.number and each.kind in ends), None)
-    return None if last is None else (begun, last)
+    """The decision that put the settings in force, and the one that ended it; None: none did yet.
+
+    An alarm ends nothing: what is tried goes on when the work is recognised again.
+    """
+    begun: Decision | None = None
+    for each in history:
+        if each.kind == "recalled":
+            begun = each
+        elif begun is not None and each.kind in {"rollback", "rejected", "accepted", "undecided"}:
+            return begun, each
+    return None

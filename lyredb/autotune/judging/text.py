@@ -42,12 +42,26 @@ def markdown(judgement: Judgement) -> str:
     machine = this_machine()
     lines = [
         f"Measured by `{judgement.command}` at {judgement.started} in {judgement.seconds / 60:.0f} minutes, on "
-        f"{machine.cores} cores and {format_size(machine.memory_bytes)} of memory, seed {judgement.seed}.",
+        f"{machine.cores} cores and {format_size(machine.memory_bytes)} of memory.",
         "Intervals have the figure in 19 of 20 cases; a goal is reached if the figure itself is as wanted.",
         *notes(judgement),
     ]
     tables = [grid.markdown() for grid in (*summary(judgement), *details(judgement))]
     return "\n\n".join(["\n".join(lines), *(table.rstrip("\n") for table in tables)])
+
+
+def section(page: Path) -> tuple[str, str]:
+    """What stands before the section of a page, with the comment that begins it, and what behind it.
+
+    Raises:
+        ConfigError: The page does not have the comments.
+        OSError: It cannot be read.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ConfigError(f"{page} has no section between {BEGIN} and {END}")
+    return before + begin, end + after
 
 
 def write_section(page: Path, judgement: Judgement) -> None:
@@ -57,8 +71,5 @@ def write_section(page: Path, judgement: Judgement) -> None:
         ConfigError: The page does not have the comments.
         OSError: It cannot be read or written.
     """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"{page} has no section between {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(judgement)}\n\n{END}{after}", encoding="utf-8")
+    before, after = section(page)
+    page.write_text(f"{before}\n\n{markdown(judgement)}\n\n{after}", encoding="utf-8")
