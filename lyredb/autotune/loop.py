@@ -10,11 +10,12 @@ from typing import Protocol
 
 from lyredb.autotune import blend, cost, features, windows
 from lyredb.autotune.cost import Spent, Timings
-from lyredb.autotune.family import Alarm, FamilyTuner, Recognises, Tools, Window
+from lyredb.autotune.family import FamilyTuner, Tools, Window
 from lyredb.autotune.features import Reading
 from lyredb.autotune.hands import Engine, Hands
 from lyredb.autotune.journal import Journal, Value
 from lyredb.autotune.memory import Memory
+from lyredb.autotune.observing import Alarm, Recognises
 from lyredb.autotune.shared import Shared
 from lyredb.autotune.status import FamilyStatus
 from lyredb.db.errors import FamilyNotFoundError
