@@ -190,6 +190,14 @@ def test_nothing_changes_while_frozen() -> None:
     assert on.engine.families["orders"].layout == 8 << 10
     assert on.status().kind == "olap"
     assert "trial" not in on.kinds()
+    on.run(60)
+    assert on.status().settings["leaf_bytes"] == 128 << 10
+    on.engine.families["orders"].work = "cache"
+    on.run(10, frozen=True)
+    assert on.engine.families["orders"].layout == 128 << 10
+    assert on.status().kind == "cache"
+    on.run(1)
+    assert on.engine.families["orders"].layout == 8 << 10
 
 
 def test_rolling_back_forgets() -> None:
@@ -206,7 +214,7 @@ def test_families_are_tuned_apart() -> None:
     on = Bench(engine)
     engine.families["orders"].work, engine.families["orders"].costs = "oltp", puts_like_long_deltas
     engine.families["reports"].work, engine.families["reports"].costs = "olap", scans_like_large_leaves
-    on.run(150)
+    on.run(200)
     assert on.status("orders").settings == {"delta_records": 64}
     assert engine.families["orders"].layout == 8 << 10
     assert on.status("reports").settings["leaf_bytes"] == 128 << 10

@@ -52,6 +52,16 @@ def blend(
     return found
 
 
+def telling(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """The settings without those that windows cannot tell: pages on disk change only where leaves are cut anew."""
+    cut = "leaf_bytes" in settings
+    return {
+        name: value
+        for name, value in settings.items()
+        if presets.tunable(name).change == "instant" or (cut and name != "codec_level")
+    }
+
+
 def _one(tunable: Tunable, parts: list[tuple[Value, float]]) -> Value:
     if tunable.choices:
         votes: defaultdict[Value, float] = defaultdict(float)

@@ -10,11 +10,12 @@ from typing import Protocol
 
 from lyredb.autotune import blend, cost, features, windows
 from lyredb.autotune.cost import Spent, Timings
-from lyredb.autotune.family import Alarm, FamilyTuner, Recognises, Tools, Window
+from lyredb.autotune.family import FamilyTuner, Tools, Window
 from lyredb.autotune.features import Reading
 from lyredb.autotune.hands import Engine, Hands
 from lyredb.autotune.journal import Journal, Value
 from lyredb.autotune.memory import Memory
+from lyredb.autotune.observing import Alarm, Recognises
 from lyredb.autotune.shared import Shared
 from lyredb.autotune.status import FamilyStatus
 from lyredb.db.errors import FamilyNotFoundError
@@ -86,9 +87,7 @@ class Loop:
         self._read_at = 0.0
         self._read()
         for name in self._readings:
-            memory = self._memories.load(name)
-            if memory.in_force is not None or memory.leaves_unsure or self._start:
-                self._family(name)
+            self._meet(name)
 
     def tick(self, *, frozen: bool = False) -> None:
         """Takes a window: all that happened since the last call."""
@@ -103,6 +102,7 @@ class Loop:
         for name, later in self._readings.items():
             before = earlier.get(name)
             if before is None:
+                self._meet(name)
                 continue
             evictions += max(later.get("evictions", 0.0) - before.get("evictions", 0.0), 0.0)
             window = self._window(name, before, later, earlier_timings.get(name, {}), seconds)
@@ -161,6 +161,15 @@ class Loop:
             self._hands[name].moved = False
             if name in fresh:
                 self._timings[name] = fresh[name]
+
+    def _meet(self, name: str) -> None:
+        """A family that has just come: what was good for it last is in force before it does anything."""
+        try:
+            memory = self._memories.load(name)
+            if memory.in_force is not None or memory.leaves_unsure or self._start:
+                self._family(name)
+        except FamilyNotFoundError:
+            self._forget(name)
 
     def _family(self, name: str) -> FamilyTuner:
         found = self._families.get(name)
