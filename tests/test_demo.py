@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -388,6 +389,20 @@ def test_a_report_has_ratios_by_phase_and_over_all() -> None:
         assert row.worst.ratio == pytest.approx(1.25)
     assert report.whole == pytest.approx({TUNED: 1.25, DEFAULT: 1.0, "cache": 4 / 3, "timeseries": 2 / 3})
     assert report.best_of_each == pytest.approx(4 / 3)
+
+
+def test_the_best_preset_is_not_flattered_by_chance() -> None:
+    report = _made_up()
+    # Each is measured at three times its speed, once.
+    lucky = {(0, "cache"), (2, "timeseries")}
+    report.blocks = [
+        replace(block, seconds=block.seconds / 3) if (block.segment, block.arm) in lucky else block
+        for block in report.blocks
+    ]
+    found = report.best("cache")
+    assert found is not None
+    # Measured when it was not lucky, "cache" is at 4/3 and "timeseries" at 2/3.
+    assert found == flights.Best("cache", pytest.approx((4 / 3 * 2 / 3) ** 0.5))
 
 
 def test_a_report_is_shown(tmp_path: Path) -> None:
