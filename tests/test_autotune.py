@@ -312,3 +312,45 @@ def test_families_that_nobody_uses_are_let_alone(path: Path) -> None:
         until(lambda: db.autotune.status().windows > 2)
         assert db.autotune.status().families == {}
         assert db.autotune.history() == []
+
+
+def test_decisions_are_spans(path: Path) -> None:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from lyredb import telemetry
+
+    meters, traces, exporter = (
+        MeterProvider(shutdown_on_exit=False),
+        TracerProvider(shutdown_on_exit=False),
+        InMemorySpanExporter(),
+    )
+    traces.add_span_processor(SimpleSpanProcessor(exporter))
+    remember(path, "reports", {"leaf_bytes": 64 << 10})
+    with lyredb.open(path, autotune=True) as db, telemetry.instrument(db, meters, traces):
+        until(lambda: bool(db.autotune.history("reports")))
+        db.autotune.rollback("reports")
+        decision = db.autotune.history("reports")[-1]
+    traces.shutdown()
+    meters.shutdown()
+    span = next(each for each in exporter.get_finished_spans() if each.name == "autotune rollback")
+    assert span.attributes is not None
+    assert span.attributes["lyredb.autotune.text"] == decision.text
+    assert span.attributes["lyredb.autotune.before.leaf_bytes"] == 64 << 10
+    assert span.attributes["lyredb.autotune.after.leaf_bytes"] == 8 << 10
+    assert span.attributes["db.collection.name"] == "reports"
+
+
+def test_a_family_keeps_what_it_has_learnt_when_it_is_renamed(path: Path) -> None:
+    remember(path, "reports", {"leaf_bytes": 64 << 10})
+    with lyredb.open(path, autotune=True) as db:
+        until(lambda: "reports" in db.autotune.status().families)
+        db.rename_family("reports", "archive")
+        until(lambda: "archive" in db.autotune.status().families)
+        assert set(db.autotune.status().families) == {"archive"}
+        assert db.settings("archive")["leaf_bytes"] == 64 << 10
+        db.drop_family("archive")
+        until(lambda: not db.autotune.status().families)
+        assert db.autotune.status().error is None

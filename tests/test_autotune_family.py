@@ -61,10 +61,10 @@ def test_orders_get_longer_deltas_and_keep_their_leaves() -> None:
 
 def test_what_brings_nothing_is_not_kept() -> None:
     on = bench("oltp", lambda *_: 1.0)
-    on.run(300)
-    assert on.status().settings == {}
-    assert on.status().state == "settled" or on.status().state == "refining"
+    on.run(600)
     assert set(on.kinds()) <= {"recognised", "trial", "undecided", "rejected"}
+    on.loop.rest()
+    assert on.status().settings == {}
 
 
 def test_a_change_of_work_puts_the_default_back_at_once() -> None:
@@ -140,14 +140,40 @@ def test_a_sabotaged_setting_goes_within_two_pairs() -> None:
     assert on.status().settings == {}
 
 
+def test_settings_that_fail_get_two_more_chances() -> None:
+    on = bench("olap", lambda *_: 1.0)
+    # At first something else on the machine makes them look bad.
+    busy = [True]
+    on.engine.families["orders"].costs = lambda kind, settings: (
+        (1.2 if busy[0] else 0.8) if settings["leaf_bytes"] > 8 << 10 else 1.0
+    )
+    on.run(20)
+    assert "rejected" in on.kinds()
+    busy[0] = False
+    on.run(200)
+    assert on.status().settings["leaf_bytes"] == 128 << 10
+
+    on = bench("oltp", lambda kind, settings: 1.2 if settings["delta_records"] > 16 else 1.0)
+    on.run(600)
+    assert on.kinds().count("rejected") == 3
+    assert on.kinds().count("trial") == 3
+
+
 def test_a_setting_that_turns_bad_is_found_by_the_sentinel() -> None:
     on = bench("oltp", puts_like_long_deltas)
     on.run(120)
     assert on.status().settings
     on.engine.families["orders"].costs = lambda kind, settings: 1.3 if settings["delta_records"] > 16 else 1.0
-    on.run(200)
+    on.run(100)
     assert on.status().settings == {}
     assert on.kinds()[-1] == "rollback"
+
+
+def test_what_windows_cannot_tell_is_not_tried() -> None:
+    on = bench("cache", lambda *_: 1.0)
+    on.run(40)
+    assert on.status().kind == "cache"
+    assert on.kinds() == ["recognised", "applied"]
 
 
 def test_unknown_work_has_the_default() -> None:
@@ -164,6 +190,14 @@ def test_nothing_changes_while_frozen() -> None:
     assert on.engine.families["orders"].layout == 8 << 10
     assert on.status().kind == "olap"
     assert "trial" not in on.kinds()
+    on.run(60)
+    assert on.status().settings["leaf_bytes"] == 128 << 10
+    on.engine.families["orders"].work = "cache"
+    on.run(10, frozen=True)
+    assert on.engine.families["orders"].layout == 128 << 10
+    assert on.status().kind == "cache"
+    on.run(1)
+    assert on.engine.families["orders"].layout == 8 << 10
 
 
 def test_rolling_back_forgets() -> None:
@@ -180,7 +214,7 @@ def test_families_are_tuned_apart() -> None:
     on = Bench(engine)
     engine.families["orders"].work, engine.families["orders"].costs = "oltp", puts_like_long_deltas
     engine.families["reports"].work, engine.families["reports"].costs = "olap", scans_like_large_leaves
-    on.run(150)
+    on.run(200)
     assert on.status("orders").settings == {"delta_records": 64}
     assert engine.families["orders"].layout == 8 << 10
     assert on.status("reports").settings["leaf_bytes"] == 128 << 10
@@ -208,7 +242,7 @@ def test_memory_grows_only_while_it_is_short() -> None:
     assert on.engine.database["memory_bytes"] == grown
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(6))
 def test_refining_finds_what_no_preset_has(seed: int) -> None:
     def best_at_32(kind: str, settings: Any) -> float:
         return 0.8 if 24 <= settings["delta_records"] <= 48 else 1.0

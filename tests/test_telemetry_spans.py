@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -271,3 +272,8 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_decision_may_come_while_telemetry_is_being_imported(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lyredb.telemetry.spans", ModuleType("lyredb.telemetry.spans"))
+    telemetry.decided(db, "switch", {})

@@ -11,7 +11,7 @@ from lyredb.autotune.journal import Value
 from lyredb.presets import Machine, Tunable
 
 # Smaller numbers are rounded to whole ones, larger to powers of two.
-_SMALL = 32
+_SMALL = 12
 # A kind with less is noise of the recognition.
 _LEAST_SHARE = 0.1
 
@@ -50,6 +50,16 @@ def blend(
         if value != default:
             found[name] = value
     return found
+
+
+def telling(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """The settings without those that windows cannot tell: pages on disk change only where leaves are cut anew."""
+    cut = "leaf_bytes" in settings
+    return {
+        name: value
+        for name, value in settings.items()
+        if presets.tunable(name).change == "instant" or (cut and name != "codec_level")
+    }
 
 
 def _one(tunable: Tunable, parts: list[tuple[Value, float]]) -> Value:

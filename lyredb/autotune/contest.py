@@ -16,9 +16,8 @@ Verdict: TypeAlias = Literal["better", "worse", "undecided"]
 
 # Two pairs in a row that are 8 % worse end it.
 _WORSE = math.log(0.92)
-# What cannot be worth this much, after so many pairs, is not worth the windows either.
+# What cannot be worth this much is not worth the windows either.
 _WORTH = 0.02
-_LEAST_PAIRS = 10
 # A pair is not counted before so many operations were timed on each side, or the sides took turns so often.
 _SAMPLES = 8
 _TURNS = 2
@@ -35,6 +34,7 @@ class Terms:
         settling: At the beginning of a turn, which do not count.
         rest: Between two pairs, which the side in the lead gets.
         most_pairs: When it ends undecided.
+        promising_pairs, promising: It also does after so many pairs, if their mean is less than this.
         trusted: Whether the challenger leads from the beginning, as it has won before.
     """
 
@@ -42,6 +42,8 @@ class Terms:
     settling: int = 0
     rest: int = 2
     most_pairs: int = 24
+    promising_pairs: int = 10
+    promising: float = 0.0
     trusted: bool = False
 
 
@@ -122,7 +124,8 @@ class Contest:
         twice = len(last) == 2 and max(last) <= _WORSE and self._begun >= 2
         if (twice and self.pairs.mean < 0.0) or gain.high < 0.0:
             return "worse"
-        hopeless = len(self.pairs) >= _LEAST_PAIRS and gain.high < _WORTH
+        enough = len(self.pairs) >= self.terms.promising_pairs
+        hopeless = enough and (self.pairs.mean < self.terms.promising or gain.high < _WORTH)
         return "undecided" if hopeless or len(self.pairs) >= self.terms.most_pairs else None
 
     def _plan(self) -> None:

@@ -14,7 +14,9 @@ _PATIENCE = 2
 _LIVELY = 40.0
 # What trials lose is at most this part of what the default would have done, beside the first half second.
 _MOST_LOST, _FREE_SECONDS = 0.02, 0.5
-_CHEAP_RESHAPE = 0.15
+_CHEAP_RESHAPE = 0.05
+# Leaves are not cut for trials before the work has lasted so long.
+_LASTING_SECONDS = 30.0
 
 
 class Explorer:
@@ -27,7 +29,7 @@ class Explorer:
             rng: Seeds the studies.
         """
         self._rng = rng
-        self._active = self._since = self._lost = 0.0
+        self._active = self._since = self._lost = self._lasted = 0.0
         self._pause, self._failures = _PAUSE, 0
         self._searches: dict[str, Search] = {}
         self._search: Search | None = None
@@ -41,18 +43,28 @@ class Explorer:
         """Counts time with work in it."""
         self._active += seconds
         self._since += seconds
+        self._lasted += seconds
+
+    def shifted(self) -> None:
+        """The work is another one: it is not disturbed at once."""
+        self._since = self._lasted = 0.0
 
     def lost(self, seconds: float) -> None:
         """Counts what windows of a challenger took longer than the holder's; less than nothing if they were quicker."""
         self._lost = max(self._lost + seconds, 0.0)
 
+    @property
+    def affordable(self) -> bool:
+        """Whether trials have not lost too much yet."""
+        return self._lost <= self._active * _MOST_LOST + _FREE_SECONDS
+
     def due(self) -> bool:
         """Whether a trial may be begun."""
-        return self._since >= self._pause and self._lost <= self._active * _MOST_LOST + _FREE_SECONDS
+        return self._since >= self._pause and self.affordable
 
     def cheap(self, reshape_seconds: float | None) -> bool:
         """Whether leaves may be cut anew for a trial; what it takes is not known before the first time."""
-        return reshape_seconds is None or reshape_seconds <= _CHEAP_RESHAPE
+        return self._lasted >= _LASTING_SECONDS and (reshape_seconds or 0.0) <= _CHEAP_RESHAPE
 
     def propose(self, kind: str, settings: Mapping[str, Value], without: frozenset[str]) -> dict[str, Value] | None:
         """Settings to try for a kind of work instead of those in force; None: none are worth it."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from lyredb.autotune import blend
+from lyredb.autotune import blend, sentences
 from lyredb.autotune.contest import Contest, Terms
 from lyredb.autotune.cost import Spent
 from lyredb.autotune.exploring import Explorer
 from lyredb.autotune.features import NAMES, Vector
 from lyredb.autotune.hands import LAYOUT, Hands
 from lyredb.autotune.journal import Journal, Value
-from lyredb.autotune.kinds import UNKNOWN, Recognition
+from lyredb.autotune.kinds import UNKNOWN
 from lyredb.autotune.memory import NEAR, Memory, Remembered, distance
+from lyredb.autotune.observing import Alarm, Observer, Recognises
 from lyredb.autotune.pairs import Gain, Pairs
 from lyredb.autotune.status import FamilyStatus
 from lyredb.presets import Machine, format_size, tunable
@@ -28,43 +28,23 @@ Source: TypeAlias = Literal["default", "preset", "blend", "remembered", "refined
 
 SECONDS = 0.25
 """How long a window is."""
-_FEWEST_WINDOWS, _MOST_WINDOWS = 2, 5
-_SURE = 0.6
-# A recognised kind is looked at again after so many windows.
-_AGAIN = 40
-# What is averaged into a signature.
-_SIGNATURE = 40
 # Of a stretch of time with one layout, cutting the leaves anew may take an eighth.
 _SHARE_OF_RESHAPES = 8
+# Cutting them makes what is read next cold, and that is not in the comparison: what does not gain this soon is let go.
+_PROMISING_PAIRS, _PROMISING = 6, 0.04
 _LONGEST_RESHAPE = 2.0
 # To get back to the default is worth more time.
 _LONGEST_RETURN = 30.0
 _SENTINEL_REST, _SENTINEL_REST_WITH_RESHAPE = 40, 160
 _QUIET = 8
+# Settings that have failed so often are not chosen for the same work again: a noisy machine fails good ones, too.
+_CHANCES = 3
+# What brings less than these pairs can show is not looked for.
+_REFINING_PAIRS = 12
+# From a failure to the next chance, in windows, for each failure so far.
+_NEXT_CHANCE = 80
 # Random writes into leaves this many times as large as usual are slow; so many of all operations are many.
 _LARGE, _MANY_WRITES = 2, 0.05
-
-
-class Recognises(Protocol):
-    """`recognise.Recogniser`, or what can stand in for it."""
-
-    def recognise(self, vectors: list[Vector], /) -> Recognition:
-        """What kind of work some windows are of."""
-        ...
-
-
-class Alarm(Protocol):
-    """`alarm.ShiftAlarm`, or what can stand in for it."""
-
-    statistic: float
-
-    def see(self, vector: Vector, /) -> bool:
-        """Takes the next window; whether the work has changed in it."""
-        ...
-
-    def reset(self) -> None:
-        """Forgets everything."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -129,7 +109,7 @@ class FamilyTuner:
         self.name = name
         self._hands, self._tools, self._memory, self._save = hands, tools, memory, save
         self._journal = tools.journal
-        self._alarm = tools.alarm()
+        self._observer = Observer(tools.recogniser, tools.alarm())
         self._start = dict(start)
         self._explorer = Explorer(tools.rng)
         self._contest: Contest | None = None
@@ -141,15 +121,14 @@ class FamilyTuner:
         self._source: Source = "default"
         self._candidate_source: Source = "blend"
         self._gain: Gain | None = None
-        self._recognition: Recognition | None = None
-        self._kind = UNKNOWN
-        self._probabilities: Mapping[str, float] = {}
-        self._vectors: deque[Vector] = deque(maxlen=_SIGNATURE)
+        # Whether settings were chosen for the work that was recognised.
+        self._chosen = False
         self._good_for: Vector | None = None
+        self._failures = self._chance_from = 0
+        self._next_chance: Settings = {}
         self._unfinished: dict[tuple[object, ...], Pairs] = {}
         self._seconds = 0.0
-        self._windows_since_shift = self._quiet = 0
-        self._other_kind: str | None = None
+        self._quiet = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -162,9 +141,9 @@ class FamilyTuner:
         self._source = "remembered" if last else "preset"
         if last is not None:
             self._good_for = np.array(last.vector)
-            self._kind = last.kind
+            self._observer.kind = last.kind
         text = f"settings that were best when it was last open for {last.kind}" if last else "the preset's settings"
-        self._tell("recalled" if last else "applied", f"{text}: {_listed({}, settings)}", {}, settings)
+        self._tell("recalled" if last else "applied", f"{text}: {sentences.listed({}, settings)}", {}, settings)
 
     # --- what is called by the loop
 
@@ -175,37 +154,31 @@ class FamilyTuner:
             return
         self._quiet = 0
         self._seconds += window.seconds
-        self._windows_since_shift += 1
         self._explorer.passed(window.seconds)
         if not frozen and self._endangered(window.vector):
             # A part of the window may be of the work before: it is not taken for the new one's.
             self._shifted(None, frozen)
-            return
-        if self._alarm.see(window.vector):
+        elif self._observer.changed(window.vector):
             self._shifted(window.vector, frozen)
-            return
-        self._vectors.append(window.vector)
-        if self._recognition is None:
-            self._observe(frozen)
-        elif self._windows_since_shift % _AGAIN == 0 and self._drifted():
-            self._shifted(window.vector, frozen)
-        elif not frozen:
+        elif (self._observer.recognised or self._recognised()) and not frozen:
             self._go_on(window)
 
     def rest(self) -> None:
         """Ends what is being tried; what has won stays in force."""
         self._put_aside()
         self._contest = self._sentinel = None
+        # What is being verified is chosen again later, and goes on where it was.
+        self._chosen = self._chosen and bool(self._incumbent)
         self._keep(self._incumbent)
 
     def roll_back(self) -> None:
         """To the default, and what won for such work is forgotten."""
         before = self._hands.in_force
         self._contest = self._sentinel = None
-        self._memory.forget(self._signature() if self._vectors else None)
+        self._memory.forget(self._observer.signature)
         self._save(self._memory)
         self._to_default()
-        self._tell("rollback", f"taken back by hand: {_listed(before, {})}", before, {})
+        self._tell("rollback", f"taken back by hand: {sentences.listed(before, {})}", before, {})
         self._explorer.failed()
 
     def give_up(self) -> None:
@@ -220,12 +193,12 @@ class FamilyTuner:
             gain = self._contest.pairs.gain
         return FamilyStatus(
             state=self._state(),
-            kind=self._kind,
-            probabilities=dict(self._probabilities),
+            kind=self._observer.kind,
+            probabilities=dict(self._observer.probabilities),
             source=self._source_in_force(),
             settings=dict(self._hands.in_force),
             gain=gain.ratios() if gain else None,
-            alarm=float(self._alarm.statistic),
+            alarm=self._observer.alarm,
         )
 
     def _source_in_force(self) -> Source:
@@ -236,9 +209,9 @@ class FamilyTuner:
         return self._source
 
     def _state(self) -> Literal["idle", "observing", "verifying", "refining", "settled"]:
-        if self._quiet >= _QUIET or not self._windows_since_shift:
+        if self._quiet >= _QUIET or not self._observer.windows:
             return "idle"
-        if self._recognition is None:
+        if not self._observer.recognised:
             return "observing"
         if self._contest is not None and self._purpose == "verify":
             return "verifying"
@@ -263,79 +236,66 @@ class FamilyTuner:
         return True
 
     def _shifted(self, vector: Vector | None, frozen: bool) -> None:
-        seen = {"alarm": float(self._alarm.statistic), "seconds": round(self._seconds, 2), "kind": self._kind}
+        seen = {"alarm": self._observer.alarm, "seconds": round(self._seconds, 2), "kind": self._observer.kind}
         self._put_aside()
-        self._alarm.reset()
-        self._recognition, self._other_kind = None, None
-        self._vectors.clear()
-        if vector is not None:
-            self._alarm.see(vector)
-            self._vectors.append(vector)
-        self._windows_since_shift, self._seconds = 1, SECONDS
+        self._explorer.shifted()
+        self._observer.restart(vector)
+        self._chosen, self._seconds = False, SECONDS
         before = self._hands.in_force
         if frozen:
             self._tell("shift", "its work has changed; nothing is done about it, as tuning is frozen", seen=seen)
             return
         self._contest = self._sentinel = None
+        self._next_chance, self._failures = {}, 0
         # Leaves cannot be changed at once; they wait for what the work is recognised as.
         kept = {name: value for name, value in before.items() if tunable(name).change == "rewrite"}
         self._hands.put(kept, _LONGEST_RETURN)
         self._incumbent, self._gain = {}, None
-        told = "its work has changed" if before == kept else f"its work has changed: back to {_listed(before, kept)}"
-        self._tell("shift", told, before, kept, seen=seen)
+        back = "" if before == kept else f": back to {sentences.listed(before, kept)}"
+        self._tell("shift", f"its work has changed{back}", before, kept, seen=seen)
 
-    def _observe(self, frozen: bool) -> None:
-        count = len(self._vectors)
-        if count < _FEWEST_WINDOWS:
-            return
-        found = self._tools.recogniser.recognise(list(self._vectors))
-        self._kind, self._probabilities = found.kind, found.probabilities
-        share = max(found.probabilities.values(), default=0.0)
-        if share < _SURE and count < _MOST_WINDOWS:
-            return
-        self._recognition = found
-        named = ", ".join(f"{kind} {part:.0%}" for kind, part in found.probabilities.items() if part >= 0.1)
+    def _recognised(self) -> bool:
+        if not self._observer.recognise():
+            return False
+        kind, probabilities = self._observer.kind, self._observer.probabilities
+        named = ", ".join(f"{kind} {part:.0%}" for kind, part in probabilities.items() if part >= 0.1)
         self._tell(
             "recognised",
-            f"{found.kind} ({named}) recognised after {self._seconds:.1f} s",
-            seen={"kind": found.kind, **{f"share.{kind}": part for kind, part in found.probabilities.items()}},
+            f"{kind} ({named}) recognised after {self._seconds:.1f} s",
+            seen={"kind": kind, **{f"share.{each}": part for each, part in probabilities.items()}},
         )
-        if not frozen:
-            self._choose()
+        return True
 
-    def _drifted(self) -> bool:
-        """Whether the work has slowly become another kind, twice in a row."""
-        found = self._tools.recogniser.recognise(list(self._vectors)[-4:])
-        self._probabilities = found.probabilities
-        other = found.kind if found.kind != self._kind else None
-        drifted = other is not None and other == self._other_kind
-        self._other_kind = other
-        return drifted
-
+    @property
     def _signature(self) -> Vector:
-        return np.mean(np.array(self._vectors), axis=0)
+        found = self._observer.signature
+        assert found is not None, "settings are chosen after windows were seen"
+        return found
 
     # --- choosing and verifying
 
     def _choose(self) -> None:
         without = self._hands.pinned()
-        known = self._memory.nearest(self._signature())
+        known = self._memory.nearest(self._signature)
+        self._failures = known.failures if known is not None else 0
+        if known is not None and not known.settings and self._failures < _CHANCES:
+            known = None
         if known is not None:
             settings, self._candidate_source = self._without(known.settings, without), "remembered"
-        elif self._kind == UNKNOWN:
+        elif self._observer.kind == UNKNOWN:
             settings, self._candidate_source = self._without(self._start, without), "preset"
         else:
-            settings = blend.blend(self._probabilities, self._tools.machine, without=without)
-            pure = self._probabilities.get(self._kind, 0.0) > 0.9
+            settings = blend.telling(blend.blend(self._observer.probabilities, self._tools.machine, without=without))
+            pure = self._observer.probabilities.get(self._observer.kind, 0.0) > 0.9
             self._candidate_source = "preset" if pure else "blend"
         before = self._hands.in_force
         if not settings:
             self._to_default()
-            why = "the default was best for such work before" if known else "nothing else is known for such work"
+            why = "it was best for such work before" if known else "nothing else that windows can tell is known for it"
             self._tell("applied", f"the default: {why}", before, {})
             return
         if known is not None:
-            text = f"such work was met before: {_listed({}, settings)} at once, and verified again"
+            text = f"such work was met before: {sentences.listed({}, settings)} at once, and verified again"
             self._tell("recalled", text, before, settings, seen={"kind": known.kind})
         self._verify(settings, trusted=known is not None)
 
@@ -344,9 +304,9 @@ class FamilyTuner:
         if not settings:
             self._to_default()
             return
-        pairs = self._unfinished.pop(_key(self._kind, settings), None)
+        pairs = self._unfinished.pop(_key(self._observer.kind, settings), None)
         self._begin_contest("verify", {}, settings, trusted=trusted, pairs=pairs)
-        self._tell("trial", f"verifying {_listed({}, settings)} against the default", {}, settings)
+        self._tell("trial", f"verifying {sentences.listed({}, settings)} against the default", {}, settings)
 
     def _reachable(self, settings: Settings) -> Settings:
         """The settings without those that would take too long to take hold; all others are in force."""
@@ -374,18 +334,22 @@ class FamilyTuner:
         pairs: Pairs | None = None,
     ) -> None:
         self._purpose, self._holder, self._challenger = purpose, holder, challenger
-        self._contest = Contest(self._terms(holder, challenger, trusted), self._tools.rng, pairs)
+        terms = self._terms(holder, challenger, trusted)
+        if purpose == "refine":
+            terms = replace(terms, most_pairs=_REFINING_PAIRS)
+        self._contest = Contest(terms, self._tools.rng, pairs)
         self._put_side(self._contest)
 
     def _terms(self, holder: Settings, challenger: Settings, trusted: bool) -> Terms:
-        length = settling = 0
-        if self._hands.differ(holder, challenger):
-            length = int((self._hands.reshape_seconds or 0.0) * _SHARE_OF_RESHAPES / SECONDS)
+        length, settling = 1, 0
+        cut = self._hands.differ(holder, challenger)
+        if cut:
+            length = max(2, int((self._hands.reshape_seconds or 0.0) * _SHARE_OF_RESHAPES / SECONDS))
         if holder.get("delta_records") != challenger.get("delta_records"):
             # It takes hold leaf by leaf, as they are rebuilt.
             length, settling = max(length, 2), 1
-        length = max(length, 1)
-        return Terms(length=length, settling=settling, rest=max(2, length), trusted=trusted)
+        terms = Terms(length=length, settling=settling, rest=2 * length, trusted=trusted)
+        return replace(terms, promising_pairs=_PROMISING_PAIRS, promising=_PROMISING) if cut else terms
 
     def _put_side(self, contest: Contest) -> None:
         # A sentinel holds the default against what has won.
@@ -400,13 +364,19 @@ class FamilyTuner:
     # --- while nothing shifts
 
     def _go_on(self, window: Window) -> None:
+        if not self._chosen:
+            self._chosen = True
+            self._choose()
+            return
         contest = self._contest or self._sentinel
         if contest is not None:
             self._count(contest, window)
         elif self._incumbent:
             self._watch()
         contest = self._contest
-        if contest is None and self._tools.explore and self._explorer.due():
+        if contest is None and self._next_chance and self._observer.windows >= self._chance_from:
+            self._try_again()
+        elif contest is None and self._tools.explore and self._explorer.due():
             self._explore()
         contest = self._contest or self._sentinel
         if contest is not None:
@@ -433,17 +403,25 @@ class FamilyTuner:
         won = contest.verdict == "better" or (
             contest.verdict == "undecided" and self._candidate_source == "remembered" and gain.middle > 0.0
         )
-        told = f"{_listed({}, settings)} costs {_measured(gain)} of the default, by {len(contest.pairs)} pairs"
+        told = sentences.compared({}, settings, gain, f"the default, by {len(contest.pairs)} pairs")
         if won:
             self._take(settings, self._candidate_source, gain)
-            self._tell("accepted", f"{told}: kept", {}, settings, outcome=_outcome(gain, contest))
+            self._tell("accepted", f"{told}: kept", {}, settings, outcome=sentences.outcome(gain, contest))
             return
-        self._to_default()
-        self._memory.remember(self._known({}, None))
-        self._save(self._memory)
+        self._failed(settings)
         recalled = self._candidate_source == "remembered"
         kind = "rollback" if recalled else "rejected" if contest.verdict == "worse" else "undecided"
-        self._tell(kind, f"{told}: back to the default", settings, {}, outcome=_outcome(gain, contest))
+        self._tell(kind, f"{told}: back to the default", settings, {}, outcome=sentences.outcome(gain, contest))
+
+    def _failed(self, settings: Settings) -> None:
+        """Back to the default, for good if it is the last chance."""
+        self._to_default()
+        self._failures += 1
+        self._memory.remember(self._known({}, None))
+        self._save(self._memory)
+        self._explorer.failed()
+        self._next_chance = settings if self._failures < _CHANCES else {}
+        self._chance_from = self._observer.windows + _NEXT_CHANCE * self._failures
 
     def _leaves_unsure(self, unsure: bool) -> None:
         if unsure != self._memory.leaves_unsure:
@@ -452,7 +430,7 @@ class FamilyTuner:
 
     def _take(self, settings: Settings, source: Source, gain: Gain) -> None:
         self._incumbent, self._source, self._gain = dict(settings), source, gain
-        self._good_for, self._memory.leaves_unsure = self._signature(), False
+        self._good_for, self._memory.leaves_unsure = self._signature, False
         self._memory.remember(self._known(settings, gain))
         self._save(self._memory)
         self._keep(settings)
@@ -472,15 +450,18 @@ class FamilyTuner:
         self._sentinel = None
         if contest.verdict != "worse":
             self._gain = gain
-            self._tell("sentinel", f"{_listed({}, settings)} still costs {_measured(gain)} of the default: kept",
-                       outcome=_outcome(gain, contest))  # fmt: skip
+            told = sentences.compared({}, settings, gain, "the default, still: kept")
+            self._tell("sentinel", told, outcome=sentences.outcome(gain, contest))
             self._watch()
             return
-        self._to_default()
-        self._memory.remember(self._known({}, None))
-        self._save(self._memory)
-        told = f"{_listed({}, settings)} costs {_measured(gain)} of the default by now: taken back"
-        self._tell("rollback", told, settings, {}, outcome=_outcome(gain, contest))
+        self._failed(settings)
+        told = sentences.compared({}, settings, gain, "the default by now: taken back")
+        self._tell("rollback", told, settings, {}, outcome=sentences.outcome(gain, contest))
+
+    def _try_again(self) -> None:
+        settings, self._next_chance = self._without(self._next_chance, self._hands.pinned()), {}
+        if not self._incumbent and self._explorer.affordable:
+            self._verify(settings, trusted=False)
 
     # --- refining
 
@@ -488,26 +469,27 @@ class FamilyTuner:
         without = set(self._hands.pinned())
         if not self._explorer.cheap(self._hands.reshape_seconds):
             without.add(LAYOUT)
-        proposal = self._explorer.propose(self._kind, self._incumbent, frozenset(without))
+        proposal = self._explorer.propose(self._observer.kind, self._incumbent, frozenset(without))
         if proposal is None:
+            self._explorer.failed()
             return
         if self._hands.differ(self._incumbent, proposal) and self._reachable(proposal) != proposal:
             self._keep(self._incumbent)
             return
         self._begin_contest("refine", self._incumbent, proposal)
-        self._tell("trial", f"trying {_listed(self._incumbent, proposal)}", self._incumbent, proposal)
+        self._tell("trial", f"trying {sentences.listed(self._incumbent, proposal)}", self._incumbent, proposal)
 
     def _refined(self, contest: Contest) -> None:
         gain, settings, before = contest.pairs.gain, self._challenger, self._incumbent
         self._contest = None
         base = self._gain or Gain(0.0, 0.0, 0.0)
         self._explorer.told(settings, base.middle + gain.middle)
-        told = f"{_listed(before, settings)} costs {_measured(gain)} of what it was, by {len(contest.pairs)} pairs"
+        told = sentences.compared(before, settings, gain, f"what it was, by {len(contest.pairs)} pairs")
         if contest.verdict == "better":
             self._explorer.won()
             total = Gain(base.low + gain.low, base.middle + gain.middle, base.high + gain.high)
             self._take(settings, "refined", total)
-            self._tell("accepted", f"{told}: kept", before, settings, outcome=_outcome(gain, contest))
+            self._tell("accepted", f"{told}: kept", before, settings, outcome=sentences.outcome(gain, contest))
             return
         self._explorer.failed()
         self._keep(before)
@@ -515,7 +497,7 @@ class FamilyTuner:
         if self._sentinel is not None:
             self._sentinel.disturbed()
         kind = "rejected" if contest.verdict == "worse" else "undecided"
-        self._tell(kind, f"{told}: not kept", settings, before, outcome=_outcome(gain, contest))
+        self._tell(kind, f"{told}: not kept", settings, before, outcome=sentences.outcome(gain, contest))
 
     # --- small things
 
@@ -526,13 +508,13 @@ class FamilyTuner:
     def _put_aside(self) -> None:
         """Keeps the pairs of a contest that does not end now, for when the same two meet again."""
         if self._contest is not None and self._purpose == "verify" and len(self._contest.pairs):
-            self._unfinished[_key(self._kind, self._challenger)] = self._contest.pairs
+            self._unfinished[_key(self._observer.kind, self._challenger)] = self._contest.pairs
             while len(self._unfinished) > len(NAMES):
                 del self._unfinished[next(iter(self._unfinished))]
 
     def _known(self, settings: Settings, gain: Gain | None) -> Remembered:
         told = None if gain is None else (gain.low, gain.middle, gain.high)
-        return Remembered(self._kind, tuple(self._signature().tolist()), settings, told)
+        return Remembered(self._observer.kind, tuple(self._signature.tolist()), settings, told, self._failures)
 
     def _without(self, settings: Settings, names: frozenset[str] | set[str]) -> dict[str, Value]:
         return {name: value for name, value in settings.items() if name not in names}
@@ -547,34 +529,9 @@ class FamilyTuner:
         seen: Mapping[str, str | float] | None = None,
         outcome: Mapping[str, float] | None = None,
     ) -> None:
-        changed = _changed(before or {}, after or {})
+        changed = sentences.changed(before or {}, after or {})
         self._journal.note(self.name, kind, text, seen=seen, changed=changed, outcome=outcome)
 
 
 def _key(kind: str, settings: Settings) -> tuple[object, ...]:
     return (kind, *sorted(settings.items()))
-
-
-def _changed(before: Settings, after: Settings) -> dict[str, tuple[Value, Value]]:
-    usual = blend.usual("family") | blend.usual("database")
-    pairs = {name: (before.get(name, usual[name]), after.get(name, usual[name])) for name in {**before, **after}}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _listed(before: Settings, after: Settings) -> str:
-    changed = _changed(before, after).items()
-    return ", ".join(f"{name} {_shown(name, old)} -> {_shown(name, new)}" for name, (old, new) in changed)
-
-
-def _shown(name: str, value: Value) -> str:
-    return format_size(value) if isinstance(value, int) and name.endswith("_bytes") else str(value)
-
-
-def _measured(gain: Gain) -> str:
-    low, middle, high = gain.ratios()
-    return f"{1 / middle:.3f} ({1 / high:.3f} to {1 / low:.3f})"
-
-
-def _outcome(gain: Gain, contest: Contest) -> dict[str, float]:
-    low, middle, high = gain.ratios()
-    return {"gain.low": low, "gain": middle, "gain.high": high, "pairs": len(contest.pairs)}

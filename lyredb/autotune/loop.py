@@ -10,11 +10,12 @@ from typing import Protocol
 
 from lyredb.autotune import blend, cost, features, windows
 from lyredb.autotune.cost import Spent, Timings
-from lyredb.autotune.family import Alarm, FamilyTuner, Recognises, Tools, Window
+from lyredb.autotune.family import FamilyTuner, Tools, Window
 from lyredb.autotune.features import Reading
 from lyredb.autotune.hands import Engine, Hands
 from lyredb.autotune.journal import Journal, Value
 from lyredb.autotune.memory import Memory
+from lyredb.autotune.observing import Alarm, Recognises
 from lyredb.autotune.shared import Shared
 from lyredb.autotune.status import FamilyStatus
 from lyredb.db.errors import FamilyNotFoundError
@@ -86,9 +87,7 @@ class Loop:
         self._read_at = 0.0
         self._read()
         for name in self._readings:
-            memory = self._memories.load(name)
-            if memory.in_force is not None or memory.leaves_unsure or self._start:
-                self._family(name)
+            self._meet(name)
 
     def tick(self, *, frozen: bool = False) -> None:
         """Takes a window: all that happened since the last call."""
@@ -103,6 +102,7 @@ class Loop:
         for name, later in self._readings.items():
             before = earlier.get(name)
             if before is None:
+                self._meet(name)
                 continue
             evictions += max(later.get("evictions", 0.0) - before.get("evictions", 0.0), 0.0)
             window = self._window(name, before, later, earlier_timings.get(name, {}), seconds)
@@ -125,22 +125,26 @@ class Loop:
 
     def rest(self) -> None:
         """Ends what is being tried; what has won stays in force."""
-        for family in self._families.values():
-            family.rest()
+        self._each(FamilyTuner.rest)
 
     def roll_back(self, family: str | None) -> None:
         """To the default, and what won is forgotten: of one family, or of all and of the database."""
         if family is None:
             self.shared.roll_back()
-        for name, each in self._families.items():
-            if family in {None, name}:
-                each.roll_back()
+        self._each(FamilyTuner.roll_back, family)
 
     def give_up(self) -> None:
         """All settings back at once, as tuning has failed."""
-        for each in self._families.values():
-            each.give_up()
+        self._each(FamilyTuner.give_up)
         self.shared.roll_back()
+
+    def _each(self, act: Callable[[FamilyTuner], None], only: str | None = None) -> None:
+        for name, family in list(self._families.items()):
+            if only in {None, name}:
+                try:
+                    act(family)
+                except FamilyNotFoundError:
+                    self._forget(name)
 
     def _read(self) -> None:
         self._readings = dict(self._engine.sense())
@@ -157,6 +161,15 @@ class Loop:
             self._hands[name].moved = False
             if name in fresh:
                 self._timings[name] = fresh[name]
+
+    def _meet(self, name: str) -> None:
+        """A family that has just come: what was good for it last is in force before it does anything."""
+        try:
+            memory = self._memories.load(name)
+            if memory.in_force is not None or memory.leaves_unsure or self._start:
+                self._family(name)
+        except FamilyNotFoundError:
+            self._forget(name)
 
     def _family(self, name: str) -> FamilyTuner:
         found = self._families.get(name)

@@ -33,12 +33,14 @@ class Remembered:
         vector: Its mean feature vector, rounded.
         settings: What was best and is not the default; empty if the default was.
         gain: Its interval: logarithms of cost(default) / cost(settings), low, middle and high; None: not measured.
+        failures: How often settings for it have not proved better than the default.
     """
 
     kind: str
     vector: tuple[float, ...]
     settings: Mapping[str, Value]
     gain: tuple[float, float, float] | None
+    failures: int = 0
 
 
 def distance(one: Vector | Iterable[float], other: Vector | Iterable[float]) -> float:
@@ -69,7 +71,7 @@ class Memory:
         """Keeps it, in place of what is known of work that looks the same; the least lately used goes."""
         rounded = tuple(round(float(number), 3) for number in found.vector)
         gain = found.gain and (round(found.gain[0], 4), round(found.gain[1], 4), round(found.gain[2], 4))
-        found = Remembered(found.kind, rounded, dict(found.settings), gain)
+        found = Remembered(found.kind, rounded, dict(found.settings), gain, found.failures)
         self._known = [each for each in self._known if distance(each.vector, rounded) >= NEAR / 2]
         self._known = [*self._known, found][-_MOST:]
         self.in_force = found if found.settings else None
@@ -84,7 +86,13 @@ class Memory:
         return {
             "features": _FEATURES,
             "known": [
-                {"kind": each.kind, "vector": each.vector, "settings": each.settings, "gain": each.gain}
+                {
+                    "kind": each.kind,
+                    "vector": each.vector,
+                    "settings": each.settings,
+                    "gain": each.gain,
+                    "failures": each.failures,
+                }
                 for each in self._known
             ],
             "in_force": self._known.index(self.in_force) if self.in_force in self._known else None,
@@ -106,7 +114,7 @@ class Memory:
                 if name in names and names[name].refusal(value) is None
             }
             gain = None if row["gain"] is None else (row["gain"][0], row["gain"][1], row["gain"][2])
-            memory._known.append(Remembered(row["kind"], tuple(row["vector"]), usable, gain))
+            memory._known.append(Remembered(row["kind"], tuple(row["vector"]), usable, gain, row["failures"]))
             if told["in_force"] == at and usable:
                 memory.in_force = memory._known[-1]
         return memory

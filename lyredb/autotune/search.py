@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lyredb import presets
 from lyredb.autotune import blend
 from lyredb.autotune.journal import Value
+from lyredb.autotune.turns import quick_turns
 
 BY_KIND: Mapping[str, tuple[str, ...]] = {
     "oltp": ("delta_records", "leaf_bytes"),
@@ -43,8 +44,9 @@ class Search:
             kind: Of work: one of `lyredb.autotune.KINDS`, or "unknown".
             seed: What is drawn at random is drawn from this.
         """
-        optuna: Any = importlib.import_module("optuna")
-        self._trials: Any = importlib.import_module("optuna.trial")
+        with quick_turns():
+            optuna: Any = importlib.import_module("optuna")
+            self._trials: Any = importlib.import_module("optuna.trial")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {name: _distribution(optuna.distributions, name) for name in BY_KIND[kind]}
         self._new: Any = lambda: optuna.create_study(
@@ -52,6 +54,7 @@ class Search:
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=_FIRST_AT_RANDOM),
         )
         self._study: Any = self._new()
+        self._tried: set[frozenset[tuple[str, Value]]] = set()
 
     def ask(self, settings: Mapping[str, Value], without: frozenset[str]) -> dict[str, Value] | None:
         """Settings worth a trial.
@@ -61,7 +64,7 @@ class Search:
             without: Names that are to stay as they are.
 
         Returns:
-            Of the searched names, those that are not the default's; None: the proposal is what is in force.
+            Those that differ from the default; None: all that is near was tried already.
         """
         if len(self._study.trials) >= _MOST_TRIALS:
             best = sorted(self._completed(), key=lambda trial: trial.value)[-_MOST_TRIALS // 10 :]
@@ -75,9 +78,24 @@ class Search:
         proposed = {name: _near(name, trial.params[name], settings.get(name, usual[name])) for name in names}
         # What was really tried is told instead, once it is known what came of it.
         self._study.tell(trial, state=self._trials.TrialState.FAIL)
-        found = {**settings, **proposed}
-        found = {name: value for name, value in found.items() if value != usual[name]}
-        return None if found == dict(settings) else found
+        for changed in (proposed, *self._neighbours(names, settings)):
+            found = {name: value for name, value in {**settings, **changed}.items() if value != usual[name]}
+            if found != dict(settings) and frozenset(found.items()) not in self._tried:
+                self._tried.add(frozenset(found.items()))
+                return found
+        return None
+
+    def _neighbours(self, names: list[str], settings: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
+        """One step along each of the settings: what is tried where the proposal was tried before."""
+        usual = blend.usual("family")
+        for name in names:
+            tunable, now = presets.tunable(name), settings.get(name, usual[name])
+            if tunable.choices:
+                yield from ({name: choice} for choice in tunable.choices)
+                continue
+            place = _to_study(name, now)
+            low, high = _RANGES[name]
+            yield from ({name: blend.fitting(tunable, step)} for step in (place + 1, place - 1) if low <= step <= high)
 
     def tell(self, settings: Mapping[str, Value], gain: float) -> None:
         """Tells what came of a trial: the logarithm of cost(default) / cost(settings)."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lyredb import telemetry
 from lyredb.autotune.journal import Decision, Journal, Value
 from lyredb.autotune.status import FamilyStatus, Status
+from lyredb.autotune.turns import quick_turns
 from lyredb.db.errors import ClosedError, ConfigError, FamilyNotFoundError
 
 if TYPE_CHECKING:
@@ -279,6 +280,7 @@ class _Lazily:
     def recognise(self, vectors: Any) -> Any:
         """What kind of work some windows are of."""
         if self._recogniser is None:
-            module: Any = importlib.import_module("lyredb.autotune.recognise")
-            self._recogniser = module.Recogniser()
+            with quick_turns():
+                module: Any = importlib.import_module("lyredb.autotune.recognise")
+                self._recogniser = module.Recogniser()
         return self._recogniser.recognise(vectors)

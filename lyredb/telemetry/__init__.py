@@ -85,9 +85,9 @@ def decided(
         began_ns: Nanoseconds since 1970. None: when it ended.
         ended_ns: The same. None: now.
     """
-    # What is not imported has instrumented nothing.
-    spans: Any = sys.modules.get("lyredb.telemetry.spans")
-    teller = spans and spans.teller_of(database)
+    # What is not imported, or is just being imported by another thread, has instrumented nothing.
+    teller_of: Any = getattr(sys.modules.get("lyredb.telemetry.spans"), "teller_of", None)
+    teller = teller_of and teller_of(database)
     if teller:
         ended = time.time_ns() if ended_ns is None else ended_ns
         teller.decision(name, attributes, ended if began_ns is None else began_ns, ended)

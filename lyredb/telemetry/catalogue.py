@@ -361,8 +361,8 @@ HISTOGRAMS: tuple[HistogramInstrument, ...] = (
     HistogramInstrument(
         "lyredb.get.source.duration",
         "s",
-        "Duration of gets that leaves ready in memory did not answer, by what did, keys that were asked for together each "
-        "with its share; of a sample.",
+        "Duration of gets that leaves ready in memory did not answer, by what did, keys that were asked for together "
+        "each with its share; of a sample.",
         "family",
         _by("lyredb.get.source", warm="get_warm", disk="get_cold"),
     ),

@@ -29,7 +29,8 @@ impl Core {
         let (memory, settings) = (&self.memory, &self.settings);
         memory.set(Part::Log, self.log.buffer_bytes());
         memory.set(Part::Queues, self.residents.bytes());
-        let others = [Part::InnerPages, Part::Pages, Part::Log, Part::Queues, Part::Scans].map(|part| memory.part(part));
+        let others =
+            [Part::InnerPages, Part::Pages, Part::Log, Part::Queues, Part::Scans].map(|part| memory.part(part));
         let all = memory.budget().saturating_sub(others.iter().sum());
         let planned = |at: usize| all / 1000 * self.tiers.plan[at].load(Ordering::Relaxed).min(1000);
         let stored = settings.warm_bytes().unwrap_or_else(|| planned(0)).min(all);

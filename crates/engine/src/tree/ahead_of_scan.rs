@@ -16,8 +16,10 @@ use super::remains::Remains;
 use super::steps::{Edges, Steps};
 use crate::error::Result;
 use crate::io_pool::Task;
+use crate::memory::Memory;
 use crate::range::Range;
 use crate::sync::epoch::{self, Guard};
+use crate::sync::{AtomicBool, Ordering};
 
 /// Leaves that one task reads, at most.
 const TOGETHER: usize = 8;
@@ -63,6 +65,24 @@ pub(super) struct Ahead {
     window: usize,
     /// There is nothing beyond the frontier.
     is_at_end: bool,
+    pub room: Arc<Room>,
+}
+
+/// Whether memory has room for what one scan reads. Once it had none, what the scan has read to the side is a part of what
+/// fills it, so that it would seem to have some again each time that less is read ahead.
+#[derive(Default)]
+pub(super) struct Room {
+    was_tight: AtomicBool,
+}
+
+impl Room {
+    pub fn is_tight(&self, memory: &Memory) -> bool {
+        let is_tight = self.was_tight.load(Ordering::Relaxed) || memory.is_tight();
+        if is_tight {
+            self.was_tight.store(true, Ordering::Relaxed);
+        }
+        is_tight
+    }
 }
 
 /// Whether a scan that stands at `now` has passed what begins at `from`.
@@ -123,7 +143,8 @@ impl Ahead {
         for froms in wanted.chunks(wanted.len().div_ceil(2).clamp(1, TOGETHER)) {
             let (Some(first), Some(last)) = (froms.first().cloned(), froms.last().cloned()) else { continue };
             let (of_task, froms) = (Arc::clone(tree), froms.to_vec());
-            let task = tree.around.io.start(move || of_task.read_ahead(&froms, aside));
+            let room = aside.then(|| Arc::clone(&self.room));
+            let task = tree.around.io.start(move || of_task.read_ahead(&froms, room.as_deref()));
             self.asked.push_back(Asked { first, last, task });
         }
     }
@@ -162,20 +183,21 @@ impl Ahead {
 impl Tree {
     /// Reads the leaves that begin at these keys, up to one that cannot be read: the scan tries that again when it comes
     /// there, and tells of it then.
-    fn read_ahead(&self, froms: &[Separator], aside: bool) -> Vec<Piece> {
+    fn read_ahead(&self, froms: &[Separator], room: Option<&Room>) -> Vec<Piece> {
         let read = |from: &Separator| {
             let guard = epoch::pin();
             let steps = Steps::down(self.root(&guard), &guard, |inner| inner.find(from));
             let edges = steps.edges();
-            let content = self.read_piece(&steps, &edges, aside, &guard).ok()?;
+            let content = self.read_piece(&steps, &edges, room, &guard).ok()?;
             Some(Piece { edges, content })
         };
         froms.iter().map_while(read).collect()
     }
 
-    fn read_piece(&self, steps: &Steps<'_>, edges: &Edges, aside: bool, guard: &Guard) -> Result<Content> {
+    /// With `room` the leaf takes no memory from others.
+    fn read_piece(&self, steps: &Steps<'_>, edges: &Edges, room: Option<&Room>, guard: &Guard) -> Result<Content> {
         let Found::Cold(away) = steps.page.leaf(guard) else { return Ok(Content::Nothing) };
-        if !aside || !self.around.memory.is_tight() {
+        if room.is_none_or(|room| !room.is_tight(&self.around.memory)) {
             return self.resident_for_scan(steps.page, guard).map(|_| Content::Loaded);
         }
         let leaf = self.read_for_scan(edges.clone(), away)?;

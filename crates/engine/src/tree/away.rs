@@ -18,11 +18,15 @@ use crate::error::{Error, Result};
 use crate::memory::{Memory, Part};
 use crate::pagefile::{Codec, Extent, PAGE_FILE_NAME, PageKind, pack};
 use crate::pause::{Point, point};
+use crate::sync::Ordering;
 use crate::sync::epoch::Guard;
 
 /// An excerpt of more records, or one above this part of a leaf's size, is a leaf that is worth its image.
 const MOST_KEPT: usize = 8;
 const LARGEST_SHARE: usize = 4;
+/// Of reads of leaves that are worth an image while there is no room for more of them, one in so many makes one all the same;
+/// what was not used for long makes room for it.
+const READS_A_TURN: u32 = 256;
 
 /// What became of a leaf that was to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +80,8 @@ impl Tree {
         Error::Corruption { path: self.around.path.join(PAGE_FILE_NAME), offset, what: what.into() }
     }
 
-    /// A warm leaf has answered. One that is read again and again gets its image, if there is room for it.
+    /// A warm leaf has answered. One that is read again and again gets its image, if there is room for it, or if it is its
+    /// turn: else what is hot would stay so when nobody reads it any more, as long as warm leaves answer for all others.
     pub fn warm_up(
         &self,
         page: &PageRef,
@@ -86,10 +91,15 @@ impl Tree {
         guard: &Guard,
     ) -> Result<()> {
         keys.iter().for_each(|key| self.observe(page, key));
-        if away.is_busy() && self.around.memory.has_room(Part::Leaves) {
+        if away.is_busy() && (self.around.memory.has_room(Part::Leaves) || self.is_in_turn()) {
             self.build(page, away, payload, guard)?;
         }
         Ok(())
+    }
+
+    fn is_in_turn(&self) -> bool {
+        let turn = self.warm_reads.fetch_add(1, Ordering::Relaxed);
+        turn.is_multiple_of(READS_A_TURN) && self.around.memory.target(Part::Leaves) > 0
     }
 
     /// Reads a leaf from disk for one record of it, or a few. `None`: it has an image now, to be looked up in.

@@ -103,6 +103,12 @@ pub struct Limit {
     pub may_block: bool,
 }
 
+impl Limit {
+    fn is_reached(self, rows: &Rows) -> bool {
+        rows.len() >= self.rows || rows.bytes() >= self.bytes
+    }
+}
+
 pub struct Cursor {
     tree: Arc<Tree>,
     version: u64,
@@ -240,6 +246,11 @@ impl Cursor {
                 Copied::Leaf if steps.advance(self.reverse, &guard) => {
                     has_advanced = true;
                     self.ahead.passed();
+                    if goal.is_reached(rows) {
+                        // By its key the next fetch would come back to the leaf that is done, and lose what was read of this.
+                        self.stand_before(&steps, has_advanced);
+                        break Fetched::More;
+                    }
                 }
                 Copied::Leaf | Copied::End => {
                     self.done = true;
@@ -308,7 +319,7 @@ impl Cursor {
             }
             (Found::Cold(_), Some(Content::Aside(leaf))) => Source::Aside(leaf),
             (Found::Cold(_), _) if !may_block => return Ok((Source::Cold, false)),
-            (Found::Cold(away), _) if is_long && tree.around().memory.is_tight() => {
+            (Found::Cold(away), _) if is_long && self.ahead.room.is_tight(&tree.around().memory) => {
                 Source::Aside(tree.read_for_scan(edges, away)?)
             }
             (Found::Cold(_), _) => Source::Image(tree.resident_for_scan(steps.page, guard)?),
@@ -429,7 +440,7 @@ impl Cursor {
         let mut ended = None;
         for step in 0..stop.saturating_sub(start) {
             let index = if self.reverse { stop - 1 - step } else { start + step };
-            if rows.len() >= goal.rows || rows.bytes() >= goal.bytes {
+            if goal.is_reached(rows) {
                 ended = Some(Copied::Limit);
                 break;
             }

@@ -69,7 +69,7 @@ use crate::mvcc::Versions;
 use crate::pagefile::PageFile;
 use crate::sync::checked::{AtomicBool, AtomicPtr};
 use crate::sync::epoch::{self, Guard};
-use crate::sync::{Mutex, Ordering, reach};
+use crate::sync::{AtomicU32, Mutex, Ordering, reach};
 use crate::tunables::FamilySettings;
 
 /// What a tree needs of the database around it.
@@ -93,6 +93,8 @@ pub struct Tree {
     root: AtomicPtr<PageRef>,
     pub writer: Mutex<Writer>,
     pub observer: Observer,
+    /// Of leaves that are read again and again and have no image.
+    warm_reads: AtomicU32,
     /// False as long as no leaf was ever out of memory, which spares writers looking.
     may_be_cold: AtomicBool,
     around: Surroundings,
@@ -120,6 +122,7 @@ impl Tree {
             root: AtomicPtr::new(Box::into_raw(root)),
             writer: Mutex::new(Writer::default()),
             observer: Observer::default(),
+            warm_reads: AtomicU32::new(0),
             may_be_cold: AtomicBool::new(cold),
             around,
         }

@@ -69,7 +69,11 @@ impl Tree {
         let mut keys = Vec::new();
         let records = join(&parts.iter().collect::<SmallVec<[_; 4]>>(), &mut keys);
         let size = image_size(&records);
-        let pieces = if size > target { divide(&records, size, target, false) } else { vec![0..records.len()] };
+        let pieces = if size > target {
+            divide(&records, size, target, false)
+        } else {
+            std::iter::once(0..records.len()).collect()
+        };
         if pieces.len() == 1 && old.len() == 1 {
             self.publish(old[0].0, &parts[0], &[], guard);
             return Ok(unchanged);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lyredb_engine::disk::{Fault, MemoryDisk, Operation, Plan, Strike};
 use lyredb_engine::tunables::Value;
-use lyredb_engine::{Columns, Database, Durability, Error, Range, Rows};
+use lyredb_engine::{Columns, Database, Durability, Error, Fetched, Range, Rows};
 
 use super::common::{Random, assert_sound, open, scaled, tally};
 use super::workload::{Content, START_MS, Seen, Step, WORKLOADS, Workload, options, options_with, take_reads};
@@ -438,7 +438,7 @@ fn try_seen(database: &Database) -> Result<Seen, Error> {
         let family = database.family(&name)?.expect("it is listed");
         let mut cursor = snapshot.cursor(&family, Range::default(), false)?;
         let mut rows = Rows::default();
-        cursor.fetch(Columns::Both, usize::MAX / 2, usize::MAX / 2, true, &mut rows)?;
+        while cursor.fetch(Columns::Both, usize::MAX / 2, usize::MAX / 2, true, &mut rows)? != Fetched::Done {}
         let records = (0..rows.len()).map(|row| (rows.key(row).to_vec(), rows.value(row).to_vec()));
         seen.families.insert(name.clone(), records.collect());
         seen.settings.insert(Some(name.clone()), database.settings(Some(&name))?);
