@@ -120,8 +120,8 @@ def evaluate(
 
     Fits on four in five of the table's workloads and asks about the others, five times over: how often each kind is
     taken for which, the main kind of mixtures, work of no kind. Then runs new workloads one after the other and counts
-    how many windows of 250 ms an alarm takes, and how many alarms are false. The demo's phases and real traces were never
-    fitted on. Intervals have the figure in 19 of 20 cases; they are over workloads, not windows.
+    how many windows of 250 ms an alarm takes, and how many alarms are false. The demo's phases and real traces were
+    never fitted on. Intervals have the figure in 19 of 20 cases; they are over workloads, not windows.
     """
     _need("numpy", "sklearn")
     from lyredb.autotune import evaluation, evaluation_text, table  # noqa: PLC0415
