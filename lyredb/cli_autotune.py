@@ -103,7 +103,7 @@ def train(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A table that train made, instead of the package's.",
 )
-@click.option("--quick", is_flag=True, help="Shorter timelines: half a minute instead of ten.")
+@click.option("--quick", is_flag=True, help="Shorter timelines: two minutes in all instead of ten.")
 @click.option(
     "--traces",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -128,10 +128,10 @@ def evaluate(
 ) -> None:
     """How well work is recognised, and its changes noticed.
 
-    Fits on seven in ten of the table's workloads and asks about the others: how often each kind is taken for which,
-    the main kind of mixtures, work of no kind. Then runs new workloads one after the other and counts how many
-    windows of 250 ms an alarm takes, and how many alarms are false. The demo's phases and real traces were never
-    fitted on. Intervals have the figure in 19 of 20 cases; they are over workloads, not windows.
+    Fits on four in five of the table's workloads and asks about the others, five times over: how often each kind is
+    taken for which, the main kind of mixtures, work of no kind. Then runs new workloads one after the other and counts
+    how many windows of 250 ms an alarm takes, and how many alarms are false. The demo's phases and real traces were
+    never fitted on. Intervals have the figure in 19 of 20 cases; they are over workloads, not windows.
     """
     _need("numpy", "sklearn")
     from lyredb.autotune import evaluation, evaluation_text, table  # noqa: PLC0415
