@@ -207,7 +207,7 @@ def test_training(tmp_path: Path) -> None:
 
 
 def test_help_and_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ([], ["train"], ["evaluate"]):
+    for command in ([], ["train"], ["evaluate"], ["judge"]):
         assert CliRunner().invoke(main, ["autotune", *command, "--help"]).exit_code == 0
     monkeypatch.setitem(sys.modules, "sklearn", None)
     result = CliRunner().invoke(main, ["autotune", "evaluate"])

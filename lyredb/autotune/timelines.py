@@ -26,8 +26,6 @@ _TTL_SECONDS = 1.0
 # A cache that throws away holds this part of the keys of a trace.
 _ROOM = 0.2
 _VALUE = b"x" * 200
-# More than are needed: a time series that begins anew overwrites what it appended.
-_BLOCKS = 20
 # At which part of a window the next work begins.
 _CHANGES = (0.1, 0.6, 0.35, 0.85)
 
