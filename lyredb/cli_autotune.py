@@ -210,7 +210,8 @@ def judge(*, quick: bool, only: str | None, seed: int, out: Path | None, page: P
             progress=progress,
         )
     console = Console()
-    _print_grids(console, [*text.details(found), *text.summary(found)])
+    _print_grids(console, text.details(found))
+    _print_grids(console, text.summary(found), wrap_names=True)
     for note in text.notes(found):
         console.print(note, highlight=False, markup=False)
     if out is not None:
@@ -246,9 +247,13 @@ def _bars(parts: Sequence[str]) -> Generator[Callable[[str, int, int], None]]:
         yield report
 
 
-def _print_grids(console: Console, grids: Iterable[Grid]) -> None:
+def _print_grids(console: Console, grids: Iterable[Grid], *, wrap_names: bool = False) -> None:
+    """Tables with their titles. Where they are too wide, names are wrapped, or else what stands behind them."""
     for grid in grids:
         shown = plain_table(*grid.columns)
+        if wrap_names:
+            for place, column in enumerate(shown.columns):
+                column.no_wrap = place > 0
         for row in grid.rows:
             shown.add_row(*row)
         console.print(f"[bold]{grid.title}[/]", highlight=False)

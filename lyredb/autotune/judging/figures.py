@@ -48,7 +48,7 @@ class Figure:
             self.name,
             self._shown(found.middle),
             "" if alone else f"{self._shown(found.low)} to {self._shown(found.high)}",
-            f"at {'least' if self.at_least else 'most'} {self._shown(self.wanted)}",
+            f"{'≥' if self.at_least else '≤'} {self._shown(self.wanted)}",
             "yes" if self.reached else "no",
         )
 
