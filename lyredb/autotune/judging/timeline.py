@@ -16,6 +16,7 @@ from lyredb.autotune.judging.circumstances import Circumstances
 from lyredb.autotune.judging.figures import Figure, Part, shown
 
 _RESAMPLED = 2_000
+_FEWEST_TURNS = 5
 _REPEATS = 3
 # How long a timeline takes, loading and all.
 _SECONDS, _QUICK_SECONDS = 270.0, 150.0
@@ -144,8 +145,10 @@ class Whole:
 
 
 def _drawn(pairs: Sequence[Any], seed: int) -> Floats:
-    """The ratio of pairs, and behind it what it is when their turns are drawn again."""
+    """The ratio of pairs, and behind it what it is when their turns are drawn again; of few turns, blocks."""
     turns = [list(group) for _, group in groupby(pairs, lambda pair: (pair.segment, pair.turn))]
+    if len(turns) < _FEWEST_TURNS:
+        turns = [[pair] for pair in pairs]
     drawn = np.random.default_rng(seed).integers(0, len(turns), (_RESAMPLED, len(turns)))
     own = np.array([sum(pair.seconds for pair in turn) for turn in turns])
     reference = np.array([sum(pair.reference_seconds for pair in turn) for turn in turns])
