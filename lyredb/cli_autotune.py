@@ -49,8 +49,8 @@ _processes = click.option(
     show_default=True,
     help="The file to write.",
 )
-@click.option("--workloads", "count", type=click.IntRange(min=10), help="How many to run.  [default: 500]")
-@click.option("--seconds", type=click.FloatRange(min=0.5), help="How long to look at each.  [default: 3.5]")
+@click.option("--workloads", "count", type=click.IntRange(min=10), help="How many to run.  [default: 840]")
+@click.option("--seconds", type=click.FloatRange(min=0.5), help="How long to look at each.  [default: 3]")
 @click.option("--quick", is_flag=True, help="40 workloads, two seconds each: to see that it runs.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=2026, show_default=True, help="Workloads are drawn from it."
@@ -65,15 +65,15 @@ def train(
     Runs some hundred workloads, each in a database of its own in the folder for temporary files: YCSB's mixes and
     transactions, scans that aggregate, caches, time series, graphs, mixtures of two of these, and work that is none of
     them, with all sorts of sizes, skews, threads, keys and settings. Four times a second the engine is asked what
-    happened, as automatic tuning does. Takes about ten minutes on two cores.
+    happened, as automatic tuning does. Takes about twenty minutes on two cores.
     """
     _need("numpy")
     from lyredb.autotune import training  # noqa: PLC0415
 
     with bar("running workloads", quiet=as_json) as progress:
         made = training.train(
-            count=count or (40 if quick else 500),
-            seconds=seconds or (2.0 if quick else 3.5),
+            count=count or (40 if quick else 840),
+            seconds=seconds or (2.0 if quick else 3.0),
             seed=seed,
             processes=processes,
             progress=progress,
@@ -93,7 +93,7 @@ def train(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A table that train made, instead of the package's.",
 )
-@click.option("--quick", is_flag=True, help="Shorter timelines: half a minute instead of ten.")
+@click.option("--quick", is_flag=True, help="Shorter timelines: two minutes in all instead of ten.")
 @click.option(
     "--traces",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -118,10 +118,10 @@ def evaluate(
 ) -> None:
     """How well work is recognised, and its changes noticed.
 
-    Fits on seven in ten of the table's workloads and asks about the others: how often each kind is taken for which,
-    the main kind of mixtures, work of no kind. Then runs new workloads one after the other and counts how many
-    windows of 250 ms an alarm takes, and how many alarms are false. The demo's phases and real traces were never
-    fitted on. Intervals have the figure in 19 of 20 cases; they are over workloads, not windows.
+    Fits on four in five of the table's workloads and asks about the others, five times over: how often each kind is
+    taken for which, the main kind of mixtures, work of no kind. Then runs new workloads one after the other and counts
+    how many windows of 250 ms an alarm takes, and how many alarms are false. The demo's phases and real traces were
+    never fitted on. Intervals have the figure in 19 of 20 cases; they are over workloads, not windows.
     """
     _need("numpy", "sklearn")
     from lyredb.autotune import evaluation, evaluation_text, table  # noqa: PLC0415

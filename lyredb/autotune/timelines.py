@@ -24,6 +24,8 @@ _TTL_SECONDS = 1.0
 # A cache that throws away holds this part of the keys of a trace.
 _ROOM = 0.2
 _VALUE = b"x" * 200
+# More than are needed: a time series that begins anew overwrites what it appended.
+_BLOCKS = 20
 # At which part of a window the next work begins.
 _CHANGES = (0.1, 0.6, 0.35, 0.85)
 
@@ -65,7 +67,7 @@ def of_phases(seconds: float, seed: int) -> dict[str, dict[str, list[Vector]]]:
     data: Any = extras.required("lyredb.experiments.flights.data", extra="demo").Data()
     found: dict[str, dict[str, list[Vector]]] = {}
     for name, kind in flights.PHASES.items():
-        phase = kind(data, 3, 1.0, seed)
+        phase = kind(data, _BLOCKS, 1.0, seed)
         phase.prepare()
         with training.scratch() as database:
             phase.load(database)
