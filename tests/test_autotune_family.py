@@ -131,12 +131,12 @@ def test_what_the_user_set_stays() -> None:
 
 def test_a_sabotaged_setting_goes_within_two_pairs() -> None:
     def sleeps(kind: str, settings: Any) -> float:
-        return 1.15 if settings["delta_records"] != 16 else 1.0
+        return 1.3 if settings["delta_records"] != 16 else 1.0
 
     on = bench("oltp", sleeps)
     on.run(40)
     rejected = next(each for each in on.journal.decisions() if each.kind == "rejected")
-    assert rejected.outcome["pairs"] <= 3
+    assert rejected.outcome["pairs"] <= 2
     assert on.status().settings == {}
 
 
@@ -164,9 +164,12 @@ def test_a_setting_that_turns_bad_is_found_by_the_sentinel() -> None:
     on.run(120)
     assert on.status().settings
     on.engine.families["orders"].costs = lambda kind, settings: 1.3 if settings["delta_records"] > 16 else 1.0
-    on.run(100)
+    windows = 0
+    while "rollback" not in on.kinds():
+        on.run(1)
+        windows += 1
+    assert windows < 60
     assert on.status().settings == {}
-    assert on.kinds()[-1] == "rollback"
 
 
 def test_what_windows_cannot_tell_is_not_tried() -> None:
@@ -242,7 +245,7 @@ def test_memory_grows_only_while_it_is_short() -> None:
     assert on.engine.database["memory_bytes"] == grown
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_refining_finds_what_no_preset_has(seed: int) -> None:
     def best_at_32(kind: str, settings: Any) -> float:
         return 0.8 if 24 <= settings["delta_records"] <= 48 else 1.0
@@ -253,3 +256,27 @@ def test_refining_finds_what_no_preset_has(seed: int) -> None:
     on.run(1200)
     assert on.status().settings.get("delta_records") == 32
     assert on.status().source == "refined"
+
+
+@pytest.mark.parametrize("factor", [1.1, 1.3, 4.0])
+@pytest.mark.parametrize("seed", range(2))
+def test_five_seconds_are_never_much_worse_than_with_the_default(factor: float, seed: int) -> None:
+    """Whatever is tried is worse here: every preset, and every step of the search."""
+
+    def costs(kind: str, settings: Any) -> float:
+        del kind
+        return 1.0 if (settings["leaf_bytes"], settings["delta_records"]) == (8 << 10, 16) else factor
+
+    engine = SimulatedEngine(seed=seed)
+    on = Bench(engine, explore=True)
+    family = engine.families["orders"]
+    family.costs = costs
+    done: list[float] = []
+    for work in ("oltp", "olap", "oltp", "cache", "olap"):
+        family.work = work
+        for _ in range(120):
+            done.append(1.0 / costs("", {**family.settings, "leaf_bytes": family.layout}))
+            on.run(1)
+    five_seconds = [sum(done[at : at + 20]) / 20 for at in range(len(done) - 20)]
+    assert min(five_seconds) >= 0.9
+    assert sum(done) / len(done) >= 0.97

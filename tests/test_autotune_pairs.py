@@ -81,6 +81,16 @@ def test_a_much_worse_side_loses_after_two_pairs() -> None:
     assert contest.lost_seconds == pytest.approx(2 * 0.15 * 0.25, rel=0.1)
 
 
+def test_a_side_that_is_far_worse_loses_in_its_first_window() -> None:
+    contest = Contest(Terms(settling=1, length=2), random.Random(1), usual=spent(100.0))
+    windows = {"holder": 0, "challenger": 0}
+    while contest.verdict is None:
+        windows[contest.side] += 1
+        contest.took(spent(100.0 if contest.side == "holder" else 300.0))
+    assert contest.verdict == "worse"
+    assert windows["challenger"] == 1
+
+
 def test_a_better_side_wins_and_has_most_windows() -> None:
     contest, windows = Contest(Terms(), random.Random(2)), {"holder": 0, "challenger": 0}
     while contest.verdict is None:

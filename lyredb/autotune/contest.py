@@ -14,8 +14,11 @@ from lyredb.autotune.pairs import Pairs
 Side: TypeAlias = Literal["holder", "challenger"]
 Verdict: TypeAlias = Literal["better", "worse", "undecided"]
 
-# Two pairs in a row that are 8 % worse end it.
+# Two pairs in a row that are 8 % worse end it, and one that is a quarter worse.
 _WORSE = math.log(0.92)
+_MUCH_WORSE = math.log(0.75)
+# A single window that is so much worse than the holder's last one does, too, unless the challenger was ahead.
+_FAR_WORSE = math.log(0.6)
 # What cannot be worth this much is not worth the windows either.
 _WORTH = 0.02
 # A pair is not counted before so many operations were timed on each side, or the sides took turns so often.
@@ -50,13 +53,16 @@ class Terms:
 class Contest:
     """Says who has the next window, and is told what was spent in it."""
 
-    def __init__(self, terms: Terms, rng: random.Random, pairs: Pairs | None = None) -> None:
+    def __init__(
+        self, terms: Terms, rng: random.Random, pairs: Pairs | None = None, usual: Spent | None = None
+    ) -> None:
         """Begins a contest.
 
         Args:
             terms: How it is held.
             rng: Draws the order of the sides.
             pairs: Those of an earlier contest of the same two, to go on with.
+            usual: A window of the holder's before it, if there is one.
         """
         self.terms = terms
         self.pairs = Pairs() if pairs is None else pairs
@@ -64,6 +70,7 @@ class Contest:
         self.lost_seconds = 0.0
         self._rng = rng
         self._begun = 0
+        self._usual = usual
         self._spent: dict[Side, Spent] = {}
         self._turns = 0
         self._steps: deque[tuple[Side, bool]] = deque()
@@ -88,6 +95,16 @@ class Contest:
             The pair that it ended: the logarithm of cost(holder) / cost(challenger); None if it ended none.
         """
         side, counts = self._steps.popleft()
+        if side == "holder":
+            self._usual = spent
+        elif self._usual is not None and self.pairs.mean <= 0.0:
+            found = log_ratio(self._usual, spent)
+            if found is not None and found <= _FAR_WORSE:
+                self.lost_seconds += math.expm1(-found) * spent.seconds
+                self.pairs.add(found)
+                self.verdict = "worse"
+                self._plan()
+                return found
         if counts:
             self._spent[side] = self._spent.get(side, Spent()) + spent
         if self._steps:
@@ -122,7 +139,7 @@ class Contest:
         if gain.low > 0.0:
             return "better"
         twice = len(last) == 2 and max(last) <= _WORSE and self._begun >= 2
-        if (twice and self.pairs.mean < 0.0) or gain.high < 0.0:
+        if ((twice or last[-1] <= _MUCH_WORSE) and self.pairs.mean < 0.0) or gain.high < 0.0:
             return "worse"
         enough = len(self.pairs) >= self.terms.promising_pairs
         hopeless = enough and (self.pairs.mean < self.terms.promising or gain.high < _WORTH)

@@ -54,13 +54,14 @@ class Explorer:
         self._lost = max(self._lost + seconds, 0.0)
 
     @property
-    def affordable(self) -> bool:
-        """Whether trials have not lost too much yet."""
-        return self._lost <= self._active * _MOST_LOST + _FREE_SECONDS
+    def free(self) -> bool:
+        """Whether the last trial is some seconds ago, and trials have not lost too much yet."""
+        return self._since >= _PAUSE and self._lost <= self._active * _MOST_LOST + _FREE_SECONDS
 
+    @property
     def due(self) -> bool:
         """Whether a trial may be begun."""
-        return self._since >= self._pause and self.affordable
+        return self.free and self._since >= self._pause
 
     def cheap(self, reshape_seconds: float | None) -> bool:
         """Whether leaves may be cut anew for a trial; what it takes is not known before the first time."""

@@ -129,6 +129,8 @@ class FamilyTuner:
         self._unfinished: dict[tuple[object, ...], Pairs] = {}
         self._seconds = 0.0
         self._quiet = 0
+        # What was in force in the last window, and what that cost.
+        self._last: tuple[Settings, Spent] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -155,6 +157,7 @@ class FamilyTuner:
         self._quiet = 0
         self._seconds += window.seconds
         self._explorer.passed(window.seconds)
+        self._last = dict(self._hands.in_force), window.spent
         if not frozen and self._endangered(window.vector):
             # A part of the window may be of the work before: it is not taken for the new one's.
             self._shifted(None, frozen)
@@ -337,7 +340,8 @@ class FamilyTuner:
         terms = self._terms(holder, challenger, trusted)
         if purpose == "refine":
             terms = replace(terms, most_pairs=_REFINING_PAIRS)
-        self._contest = Contest(terms, self._tools.rng, pairs)
+        usual = self._last[1] if self._last is not None and self._last[0] == holder else None
+        self._contest = Contest(terms, self._tools.rng, pairs, usual)
         self._put_side(self._contest)
 
     def _terms(self, holder: Settings, challenger: Settings, trusted: bool) -> Terms:
@@ -347,7 +351,7 @@ class FamilyTuner:
             length = max(2, int((self._hands.reshape_seconds or 0.0) * _SHARE_OF_RESHAPES / SECONDS))
         if holder.get("delta_records") != challenger.get("delta_records"):
             # It takes hold leaf by leaf, as they are rebuilt.
-            length, settling = max(length, 2), 1
+            settling = 1
         terms = Terms(length=length, settling=settling, rest=2 * length, trusted=trusted)
         return replace(terms, promising_pairs=_PROMISING_PAIRS, promising=_PROMISING) if cut else terms
 
@@ -374,9 +378,9 @@ class FamilyTuner:
         elif self._incumbent:
             self._watch()
         contest = self._contest
-        if contest is None and self._next_chance and self._observer.windows >= self._chance_from:
+        if contest is None and self._has_a_chance():
             self._try_again()
-        elif contest is None and self._tools.explore and self._explorer.due():
+        elif contest is None and self._tools.explore and self._explorer.due:
             self._explore()
         contest = self._contest or self._sentinel
         if contest is not None:
@@ -458,10 +462,13 @@ class FamilyTuner:
         told = sentences.compared({}, settings, gain, "the default by now: taken back")
         self._tell("rollback", told, settings, {}, outcome=sentences.outcome(gain, contest))
 
+    def _has_a_chance(self) -> bool:
+        due = self._observer.windows >= self._chance_from and self._explorer.free
+        return bool(self._next_chance) and due and not self._incumbent
+
     def _try_again(self) -> None:
         settings, self._next_chance = self._without(self._next_chance, self._hands.pinned()), {}
-        if not self._incumbent and self._explorer.affordable:
-            self._verify(settings, trusted=False)
+        self._verify(settings, trusted=False)
 
     # --- refining
 
