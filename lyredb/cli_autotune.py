@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lyredb import extras, presets
 from lyredb.cli_output import bar, json_option, print_json
 from lyredb.cli_output import table as plain_table
 
+if TYPE_CHECKING:
+    from lyredb.autotune.evaluation_text import Grid
+
 _EXTRA = "autotune"
+_EXIT_NOT_MEASURED = 1
 
 
 @click.group()
 def autotune() -> None:
-    """How work is recognised for automatic tuning: make its table anew, or see how good it is.
+    """How work is recognised for automatic tuning: make its table anew, see how good it is; and what tuning reaches.
 
-    Neither is needed to use lyredb.open(path, autotune=True): the package comes with a table. Both take
+    None of it is needed to use lyredb.open(path, autotune=True): the package comes with a table. All take
     pip install 'lyredb[autotune]'.
     """
 
@@ -143,7 +153,100 @@ def evaluate(
     if markdown:
         click.echo("\n".join(grid.markdown() for grid in grids), nl=False)
         return
+    _print_grids(Console(), grids)
+
+
+_JUDGED = ("recognition", "timeline", "families", "overhead", "safety", "presets")
+_PAGE = Path("docs", "autotune.md")
+
+
+@autotune.command()
+@click.option("--quick", is_flag=True, help="Shorter, and the timeline once: some eight minutes instead of forty.")
+@click.option("--only", metavar="PARTS", help=f"Only these, with commas between them: {', '.join(_JUDGED)}.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="All work is drawn from it.")
+@click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False), help="Write all that was found there.")
+@click.option(
+    "--markdown",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    is_flag=False,
+    flag_value=str(_PAGE),
+    metavar="[PAGE]",
+    help=f"Put the tables into a page, between its two comments for them.  [{_PAGE}]",
+)
+@_processes
+def judge(*, quick: bool, only: str | None, seed: int, out: Path | None, page: Path | None, processes: int) -> None:
+    """Measure what automatic tuning is wanted to reach.
+
+    How well work is recognised; a tuned database on the demo's timeline, beside the default and each preset; three
+    families used at once; what it costs to be observed; contests of equals, and settings that are really bad; each
+    preset on its own workload. Tells each figure with its interval, what is wanted, and whether it is reached.
+
+    The machine must have nothing else to do. Ends with status 1 if something could not be measured; goals that
+    are not reached do not change the status. Takes pip install 'lyredb[autotune,demo]'.
+    """
+    parts = tuple(_JUDGED if only is None else only.split(","))
+    for name in parts:
+        if name not in _JUDGED:
+            raise click.BadParameter(f"{name!r}; there are {', '.join(_JUDGED)}", param_hint="--only")
+    _need("numpy", "sklearn", "optuna")
+    from lyredb.autotune import judging  # noqa: PLC0415
+    from lyredb.autotune.judging import text  # noqa: PLC0415
+
+    for package in dict.fromkeys(package for name in parts for package in judging.NEEDS.get(name, ())):
+        extras.required_folder(package, extra="demo")
+    # What was measured for long is not to be lost for want of a place.
+    if page is not None:
+        text.section(page)
+    if out is not None:
+        out.touch()
+    with _bars(parts) as progress:
+        found = judging.judge(
+            quick=quick,
+            seed=seed,
+            processes=processes,
+            command=_command(quick=quick, only=only, seed=seed),
+            only=parts,
+            progress=progress,
+        )
     console = Console()
+    _print_grids(console, [*text.details(found), *text.summary(found)])
+    for note in text.notes(found):
+        console.print(note, highlight=False, markup=False)
+    if out is not None:
+        out.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    if page is not None:
+        text.write_section(page, found)
+    if found.failures:
+        sys.exit(_EXIT_NOT_MEASURED)
+
+
+def _command(*, quick: bool, only: str | None, seed: int) -> str:
+    """What makes the same judgement again; where it is written plays no part."""
+    options = [*(["--quick"] if quick else []), *([f"--only {only}"] if only else [])]
+    return " ".join(["lyredb autotune judge", *options, f"--seed {seed}"])
+
+
+@contextmanager
+def _bars(parts: Sequence[str]) -> Generator[Callable[[str, int, int], None]]:
+    """A progress bar for each part, on the error stream; where that is no terminal, a line as each begins."""
+    errors = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+        tasks = {name: progress.add_task(name, total=None, start=False) for name in parts}
+
+        def report(name: str, done: int, total: int) -> None:
+            if not total:
+                progress.start_task(tasks[name])
+                if not errors.is_terminal:
+                    errors.print(f"{name} ...", highlight=False)
+                return
+            progress.update(tasks[name], completed=done, total=total)
+
+        yield report
+
+
+def _print_grids(console: Console, grids: Iterable[Grid]) -> None:
     for grid in grids:
         shown = plain_table(*grid.columns)
         for row in grid.rows:

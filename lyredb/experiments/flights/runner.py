@@ -38,6 +38,7 @@ class Options:
         quick: Small blocks and short segments: to see that it runs.
         phases: Names of `PHASES`.
         arms: Names of `ARMS`; the default is always among them.
+        seconds: How long all of it takes about, loading too; None: as the demo does.
         seed: What is drawn at random is drawn from this.
         command: How the run was asked for, for the report.
     """
@@ -46,6 +47,7 @@ class Options:
     quick: bool = False
     phases: tuple[str, ...] = tuple(PHASES)
     arms: tuple[str, ...] = ARMS
+    seconds: float | None = None
     seed: int = 2013
     command: str = "lyredb demo"
 
@@ -109,7 +111,7 @@ class _Timeline:
         begin: float,
     ) -> None:
         self._seed = options.seed
-        self._end = begin + (_QUICK_SECONDS if options.quick else _SECONDS)
+        self._end = begin + (options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS))
         self._report, self._display, self._arms = report, display, arms
         self._phases = {phase.name: phase for phase in phases}
         self._rounds = Rounds(list(arms), numpy.random.default_rng(options.seed))
