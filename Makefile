@@ -30,7 +30,7 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' $(MAKEFILE_LIST) | awk -F: '{ printf "%-14s %s\n", $$1, $$2 }'
 
 .PHONY: demo
-demo: .venv/.demo ## Five kinds of work on New York's flights of 2013, checked and measured (three minutes)
+demo: .venv/.demo ## A workload that shifts, tuned while it runs, beside the default and fixed presets (under five minutes)
 	$(BIN)/lyredb demo $(ARGS)
 
 .PHONY: test

@@ -8,6 +8,7 @@ has moved away from where it was after the last change: a drift too slow to make
 
 from __future__ import annotations
 
+from collections import deque
 from functools import cache
 
 import numpy as np
@@ -26,6 +27,8 @@ _MOST_OFF = 8.0
 _ALLOWED, _THRESHOLD, _MOST_ADDED = 1.6, 2.0, 1.2
 # The average is of about so many windows, and the short one, for drifts, of so many.
 _MEMORY, _SHORT_MEMORY = 100.0, 12.0
+# A window is learnt from so many windows later: if that was no shift, then what was odd about it is usual after all.
+_DELAY = 3
 # So many windows after a change make the first average; then drifts are looked for from here on.
 _FIRST, _SETTLED = 3, 12
 _DRIFT = 1.5
@@ -69,7 +72,8 @@ class ShiftAlarm:
         """Forgets everything: the next windows are the new work."""
         self._first: list[Vector] = []
         self._windows = 0
-        self._sum = 0.0
+        self._waiting: deque[tuple[Vector, float]] = deque()
+        self._sum = self._drift = 0.0
         self.statistic = 0.0
 
     def see(self, vector: Vector) -> bool:
@@ -85,10 +89,12 @@ class ShiftAlarm:
         variance = self._variance * (1.0 + 1.0 / min(self._windows, _MEMORY))
         off = _distance(vector - self._average, variance)
         self._sum = max(0.0, self._sum + min(off - _ALLOWED, _MOST_ADDED))
-        drift = 0.0
-        if self._sum == 0.0 or off < _ALLOWED:
-            drift = self._learn(vector)
-        self.statistic = max(self._sum / _THRESHOLD, drift)
+        self._waiting.append((vector, off))
+        if len(self._waiting) > _DELAY:
+            earlier, was_off = self._waiting.popleft()
+            if self._sum == 0.0 or was_off < _ALLOWED:
+                self._learn(earlier)
+        self.statistic = max(self._sum / _THRESHOLD, self._drift)
         if self.statistic < 1.0:
             return False
         seen = self.statistic
@@ -105,8 +111,8 @@ class ShiftAlarm:
         self._windows = len(first)
         self._variance: Vector = np.array(self._prior)
 
-    def _learn(self, vector: Vector) -> float:
-        """Adds a window that is like the others; how far all have drifted, 1 being too far."""
+    def _learn(self, vector: Vector) -> None:
+        """Adds a window of the same work; and sees how far all have drifted, 1 being too far."""
         self._windows += 1
         new = vector - self._average
         weight = 1.0 / (_PRIOR_WINDOWS + min(self._windows, _MEMORY))
@@ -116,8 +122,8 @@ class ShiftAlarm:
         if self._anchor is None:
             if self._windows >= _SETTLED:
                 self._anchor = self._short
-            return 0.0
-        return _distance(self._short - self._anchor, self._variance) / _DRIFT
+            return
+        self._drift = _distance(self._short - self._anchor, self._variance) / _DRIFT
 
 
 def _distance(difference: Vector, variance: Vector) -> float:

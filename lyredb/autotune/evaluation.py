@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lyredb.autotune import alarm, timelines
 from lyredb.autotune.features import Vector
 from lyredb.autotune.kinds import KINDS, UNKNOWN
 from lyredb.autotune.recognise import Recogniser
-from lyredb.autotune.table import CLASSES, Floats, Table
+from lyredb.autotune.table import CLASSES, FOLDS, Floats, Table
 from lyredb.autotune.workloads import variants
 
 Segment = tuple[str, Sequence[Vector]]
@@ -28,7 +29,7 @@ TOGETHER = 4
 # Within so many windows an alarm is to come.
 IN_TIME = 3
 _RESAMPLED = 1_000
-_ORDERS = 6
+_ORDERS = 3
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,8 @@ def evaluate(
         phases: Whether the demo's phases are run, which need its packages.
         say: Told what is being done.
     """
-    say("fitting on what is not held back")
-    fitted, held = source.only(~source.held_back), source.only(source.held_back)
-    recogniser = Recogniser(fitted)
-    make = partial(alarm.ShiftAlarm, alarm.deviations(fitted))
+    say("fitting on four in five workloads, five times")
+    folds = held_back(source)
     say("running workloads one after the other")
     timeline = _run(quick=quick, processes=processes, seed=seed)
     phase_windows: dict[str, dict[str, list[Vector]]] = {}
@@ -149,14 +148,15 @@ def evaluate(
     if traces is not None:
         say("replaying traces")
         trace_windows = timelines.of_traces(traces, 4.0 if quick else 20.0)
-    pure_run = [each for line in timeline for each in line if each[0] in KINDS]
+    # None of these is in the table: all of it may be fitted on.
+    recogniser, make = Recogniser(source), partial(alarm.ShiftAlarm, alarm.deviations(source))
     return Evaluation(
-        pure=recognised(recogniser, _segments(held.only(held.pure))),
-        mixed=recognised(recogniser, _segments(held.only(held.mixed))),
-        unknown=_unknown(source, fitted, held, recogniser),
-        joined=by_shift(make, _orders(held, seed)),
-        run=by_shift(make, timeline),
-        run_pure=recognised(recogniser, pure_run),
+        pure=recognised([(each.recogniser, _segments(each.pure)) for each in folds]),
+        mixed=recognised([(each.recogniser, _segments(each.mixed)) for each in folds]),
+        unknown=_unknown(source, folds),
+        joined=by_shift([(each.make, _orders(each.pure, seed)) for each in folds]),
+        run=by_shift([(make, timeline)]),
+        run_pure=recognised([(recogniser, [segment for line in timeline for segment in line])]),
         phases={
             f"{phase}/{family}": _taken_for(recogniser, seen)
             for phase, families in phase_windows.items()
@@ -168,16 +168,43 @@ def evaluate(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """A part of the table's workloads, and what was fitted on the others."""
+
+    held: Table
+    recogniser: Recogniser
+    make: Callable[[], alarm.ShiftAlarm]
+
+    @property
+    def pure(self) -> Table:
+        return self.held.only(self.held.pure)
+
+    @property
+    def mixed(self) -> Table:
+        return self.held.only(self.held.mixed)
+
+
+def held_back(source: Table) -> list[Fold]:
+    """Each part of a table once, as nobody has seen it who judges it. Workloads are divided, never their windows."""
+    made: list[Fold] = []
+    for fold in range(FOLDS):
+        others = source.only(source.fold != fold)
+        make = partial(alarm.ShiftAlarm, alarm.deviations(others))
+        made.append(Fold(source.only(source.fold == fold), Recogniser(others), make))
+    return made
+
+
 # --- recognising
 
 
-def recognised(recogniser: Recogniser, segments: Sequence[Segment]) -> Recognised:
-    """How a recogniser does on work of known kinds; of mixed work, the kind is the main one."""
-    together = np.array([_confusion(recogniser, kind, seen, TOGETHER) for kind, seen in segments])
-    alone = np.array([_confusion(recogniser, kind, seen, 1) for kind, seen in segments])
+def recognised(asked: Sequence[tuple[Recogniser, Sequence[Segment]]]) -> Recognised:
+    """How recognisers do on work of known kinds, each on some; of mixed work, the kind is the main one."""
+    together = np.array([counts for one, segments in asked for counts in _confusions(one, segments, TOGETHER)])
+    alone = np.array([counts for one, segments in asked for counts in _confusions(one, segments, 1)])
     return Recognised(
         confusion=together.sum(axis=0).astype(np.int64).tolist(),
-        workloads=len(segments),
+        workloads=len(together),
         macro_f1=_estimate(together, _macro_f1),
         macro_f1_of_one=_estimate(alone, _macro_f1),
         accuracy=_estimate(together, lambda counts: float(np.trace(counts) / max(1, counts.sum()))),
@@ -188,12 +215,18 @@ def _segments(source: Table) -> list[Segment]:
     return [(kind, list(source.of(workload))) for workload, kind in enumerate(source.kinds)]
 
 
-def _confusion(recogniser: Recogniser, kind: str, seen: Sequence[Vector] | Floats, together: int) -> Floats:
-    counts = np.zeros((len(KINDS), len(CLASSES)))
-    for first in range(0, len(seen) - together + 1, together):
-        found = recogniser.recognise(seen[first : first + together])
-        counts[KINDS.index(kind), CLASSES.index(found.kind)] += 1
-    return counts
+def _confusions(recogniser: Recogniser, segments: Sequence[Segment], together: int) -> Iterator[Floats]:
+    """For each workload, how often it was taken for what."""
+    groups = [
+        [seen[first : first + together] for first in range(0, len(seen) - together + 1, together)]
+        for _, seen in segments
+    ]
+    answers = iter(recogniser.recognise_each([group for each in groups for group in each]))
+    for (kind, _), each in zip(segments, groups, strict=True):
+        counts = np.zeros((len(KINDS), len(CLASSES)))
+        for found in islice(answers, len(each)):
+            counts[KINDS.index(kind), CLASSES.index(found.kind)] += 1
+        yield counts
 
 
 def _macro_f1(counts: Floats) -> float:
@@ -213,22 +246,24 @@ def _estimate(counts: Floats, figure: Callable[[Floats], float]) -> Estimate:
 
 
 def _taken_for(recogniser: Recogniser, seen: Sequence[Vector]) -> dict[str, float]:
-    starts = range(0, max(1, len(seen) - TOGETHER + 1), TOGETHER)
-    kinds = [recogniser.recognise(seen[first : first + TOGETHER]).kind for first in starts if len(seen)]
+    groups = [seen[first : first + TOGETHER] for first in range(0, len(seen), TOGETHER)]
+    kinds = [found.kind for found in recogniser.recognise_each(groups)]
     return {kind: kinds.count(kind) / len(kinds) for kind in CLASSES if kind in kinds}
 
 
-def _unknown(source: Table, fitted: Table, held: Table, recogniser: Recogniser) -> Unknown:
-    known = held.only(held.pure)
-    strange = [recogniser.recognise(seen[:TOGETHER]).kind == UNKNOWN for _, seen in _segments(known)]
+def _unknown(source: Table, folds: Sequence[Fold]) -> Unknown:
+    known = [called for fold in folds for called in _called_unknown(fold.recogniser, fold.pure)]
     found: dict[str, float] = {}
     sorts = np.array(source.variants)
     for sort in sorted({variant for variant in source.variants if variant.startswith(UNKNOWN)}):
-        without = Recogniser(fitted.only(np.array(fitted.variants) != sort))
-        seen = source.only(sorts == sort)
-        answers = [without.recognise(windows[:TOGETHER]).kind for _, windows in _segments(seen)]
-        found[sort.split("/")[1]] = answers.count(UNKNOWN) / len(answers)
-    return Unknown(float(np.mean(strange)), found)
+        without = Recogniser(source.only(sorts != sort))
+        found[sort.split("/")[1]] = float(np.mean(_called_unknown(without, source.only(sorts == sort))))
+    return Unknown(float(np.mean(known)), found)
+
+
+def _called_unknown(recogniser: Recogniser, known: Table) -> list[bool]:
+    answers = recogniser.recognise_each([seen[:TOGETHER] for _, seen in _segments(known)])
+    return [found.kind == UNKNOWN for found in answers]
 
 
 # --- alarms
@@ -282,9 +317,13 @@ def _part(sums: Floats) -> float:
     return float(sums[0] / max(1.0, sums[1]))
 
 
-def by_shift(make: Callable[[], alarm.ShiftAlarm], lines: Sequence[Sequence[Segment]]) -> dict[str, Alarms]:
-    """Shifts to another kind and to another workload of the same kind, apart; false alarms are of all windows."""
-    told = _told(make, lines)
+def by_shift(runs: Sequence[tuple[Callable[[], alarm.ShiftAlarm], Sequence[Sequence[Segment]]]]) -> dict[str, Alarms]:
+    """Shifts to another kind and to another workload of the same kind, apart; false alarms are of all windows.
+
+    Args:
+        runs: What makes alarms, and timelines for them.
+    """
+    told = [each for make, lines in runs for each in _told(make, lines)]
     sorts = ("another kind", "the same kind")
     return {sort: _alarms([_only(each, sort) for each in told]) for sort in sorts}
 
@@ -293,9 +332,9 @@ def _only(told: _Told, sort: str) -> _Told:
     return told if told.shift in {None, sort} else _Told(None, 0, told.windows, told.false)
 
 
-def _orders(held: Table, seed: int) -> list[list[Segment]]:
-    """The pure workloads held back, put together in some random orders."""
-    segments = _segments(held.only(held.pure))
+def _orders(pure: Table, seed: int) -> list[list[Segment]]:
+    """Pure workloads, put together in some random orders."""
+    segments = _segments(pure)
     random = np.random.default_rng(seed)
     return [[segments[place] for place in random.permutation(len(segments))] for _ in range(_ORDERS)]
 

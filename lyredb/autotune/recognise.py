@@ -13,9 +13,11 @@ from lyredb.autotune.features import NAMES, Vector
 from lyredb.autotune.kinds import KINDS, UNKNOWN, Recognition
 from lyredb.autotune.table import Floats, Table
 
-_TREES = 60
+_TREES = 40
 _LEAST_WINDOWS_OF_A_LEAF = 3
 _FEATURES_TRIED = 0.5
+# More windows of a workload make the fit slower, and no better.
+_WINDOWS_FITTED = 6
 # What operations cost beside each other, about: those of one record, a batch and each of its records, a scan and each
 # of its rows, when the rows are handed on in bulk and when each is an object.
 _GET, _WRITE, _BATCH, _BATCH_RECORD, _SCAN = 1.0, 1.5, 2.0, 0.7, 3.0
@@ -60,31 +62,44 @@ class Recogniser:
         Raises:
             ValueError: There is none.
         """
-        rows = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
-        if not rows.size:
+        return self.recognise_each([vectors])[0]
+
+    def recognise_each(self, groups: Sequence[Sequence[Vector] | Floats]) -> list[Recognition]:
+        """The same of many groups of windows, each of one work: it takes hardly longer than for one.
+
+        Raises:
+            ValueError: There is none in some group.
+        """
+        if not all(len(vectors) for vectors in groups):
             raise ValueError("nothing can be recognised by no window")
-        classes = self._model.predict_proba(evidence(rows)).mean(axis=0)
+        if not groups:
+            return []
+        rows = np.vstack([np.asarray(vectors, dtype=np.float64) for vectors in groups])
+        classes: Floats = self._model.predict_proba(evidence(rows))
+        distances = _nearest(self._standardised(rows), self._known)
+        ends = np.cumsum([len(vectors) for vectors in groups]).tolist()
+        parts = [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
+        return [self._recognition(classes[part].mean(axis=0), float(np.median(distances[part]))) for part in parts]
+
+    def _recognition(self, classes: Floats, distance: float) -> Recognition:
         kinds = classes[: len(KINDS)] + 1e-9
-        best = int(kinds.argmax())
-        strange = classes[-1] > _UNKNOWN_SHARE or self.distance(rows) > self._farthest
+        strange = classes[-1] > _UNKNOWN_SHARE or distance > self._farthest
         shares = kinds / kinds.sum()
         return Recognition(
-            kind=UNKNOWN if strange else KINDS[best],
+            kind=UNKNOWN if strange else KINDS[int(kinds.argmax())],
             probabilities={kind: float(share) for kind, share in zip(KINDS, shares, strict=True)},
         )
-
-    def distance(self, rows: Floats) -> float:
-        """How far windows are from the nearest ones of the table, at the median."""
-        return float(np.median(_nearest(self._standardised(rows), self._known)))
 
     def _standardised(self, rows: Floats) -> Floats:
         return (rows - self._mean) / self._deviation
 
     def _fitted(self, source: Table) -> Any:
         ensemble = extras.required("sklearn.ensemble", extra="autotune")
+        source = source.first(_WINDOWS_FITTED)
         # A window of mixed work is there once for each of its kinds, as heavy as that one's share.
-        places, classes = np.nonzero(source.classes[source.workload] > 0)
-        weights = source.classes[source.workload][places, classes]
+        shares = source.classes[source.workload]
+        places, classes = np.nonzero(shares > 0)
+        weights = shares[places, classes]
         model = ensemble.ExtraTreesClassifier(
             _TREES, min_samples_leaf=_LEAST_WINDOWS_OF_A_LEAF, max_features=_FEATURES_TRIED, random_state=0, n_jobs=1
         )

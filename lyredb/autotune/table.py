@@ -7,7 +7,7 @@ that comes with the package is what `lyredb autotune train` made.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -22,8 +22,8 @@ from lyredb.db.errors import ConfigError
 
 CLASSES: tuple[str, ...] = (*KINDS, UNKNOWN)
 _FILE = "windows.npz"
-# Of ten workloads, so many are held back.
-_HELD_BACK = 3
+FOLDS = 5
+"""Into so many parts workloads are divided, of which one is held back when it is to be told how good a fit is."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -77,9 +77,9 @@ class Table:
         return self.shares.sum(axis=1) == 0
 
     @cached_property
-    def held_back(self) -> Flags:
-        """Which workloads are not fitted on when it is to be told how good the fit is: the same ones always."""
-        return np.array([int(digest, 16) % 10 < _HELD_BACK for digest in self.digests], dtype=np.bool_)
+    def fold(self) -> NDArray[np.int64]:
+        """For each workload, in which of the parts it is: the same one always, whatever else is in the table."""
+        return np.array([int(digest, 16) % FOLDS for digest in self.digests], dtype=np.int64)
 
     def only(self, workloads: Flags) -> Table:
         """The windows of some of the workloads."""
@@ -92,6 +92,13 @@ class Table:
             variants=tuple(self.variants[place] for place in places),
             shares=self.shares[places],
         )
+
+    def first(self, windows: int) -> Table:
+        """No more than so many windows of each workload."""
+        # Rows of a workload follow each other: how far each is behind the first one of its own.
+        begins = np.searchsorted(self.workload, self.workload)
+        rows = np.arange(len(self)) - begins < windows
+        return replace(self, vectors=self.vectors[rows], workload=self.workload[rows])
 
     def of(self, workload: int) -> Floats:
         """The windows of one workload, in their order."""

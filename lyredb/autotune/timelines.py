@@ -14,6 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import lyredb
 from lyredb import extras
 from lyredb.autotune import training, windows
@@ -24,6 +26,8 @@ _TTL_SECONDS = 1.0
 # A cache that throws away holds this part of the keys of a trace.
 _ROOM = 0.2
 _VALUE = b"x" * 200
+# More than are needed: a time series that begins anew overwrites what it appended.
+_BLOCKS = 20
 # At which part of a window the next work begins.
 _CHANGES = (0.1, 0.6, 0.35, 0.85)
 
@@ -65,25 +69,28 @@ def of_phases(seconds: float, seed: int) -> dict[str, dict[str, list[Vector]]]:
     data: Any = extras.required("lyredb.experiments.flights.data", extra="demo").Data()
     found: dict[str, dict[str, list[Vector]]] = {}
     for name, kind in flights.PHASES.items():
-        phase = kind(data, 3, 1.0, seed)
+        phase = kind(data, 1.0)
         phase.prepare()
         with training.scratch() as database:
             phase.load(database)
             with _watched(database) as seen:
-                _repeat(phase, database, seconds)
+                _repeat(phase, database, flights.Mirror.of(data), seconds, seed)
         found[name] = seen
     return found
 
 
-def _repeat(phase: Any, database: Any, seconds: float) -> None:
-    """The blocks of a phase, over and over: what they answer was checked elsewhere."""
+def _repeat(phase: Any, database: Any, mirror: Any, seconds: float, seed: int) -> None:
+    """The blocks of a phase, one after the other."""
     end = time.monotonic() + seconds
-    for block in count():
-        for step in phase.steps(database, block % phase.blocks):
-            for argument in step.arguments:
-                step.operation(argument)
-            if time.monotonic() > end:
-                return
+    for number in count():
+        work = phase.draw(np.random.default_rng((seed, number)))
+        answers: list[Any] = []
+        for step in phase.steps(database, mirror, work):
+            answers.extend(map(step.operation, step.arguments))
+        # It also notes what the next block is to find.
+        phase.check(mirror, work, answers)
+        if time.monotonic() > end:
+            return
 
 
 @contextmanager

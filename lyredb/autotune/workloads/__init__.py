@@ -7,6 +7,7 @@ it, in threads.
 
 from lyredb.autotune.workloads.base import Steps, Workload
 from lyredb.autotune.workloads.cache import Cache
+from lyredb.autotune.workloads.counters import Counters
 from lyredb.autotune.workloads.draws import Draws
 from lyredb.autotune.workloads.graph import Graph
 from lyredb.autotune.workloads.mixture import PURE, Mixture
@@ -20,6 +21,7 @@ from lyredb.autotune.workloads.variants import variants
 __all__ = [
     "PURE",
     "Cache",
+    "Counters",
     "Draws",
     "Graph",
     "Mixture",

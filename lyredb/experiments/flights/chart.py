@@ -2,97 +2,158 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lyredb.experiments.extras import required
-from lyredb.experiments.flights.report import PhaseReport, Report, show_latency, show_rate
+from lyredb.experiments.flights.course import COLOURS, FAINT, GRID, INK, LEAST, Stretch, bounds, course, notable, ticks
+from lyredb.experiments.flights.report import Report
+from lyredb.experiments.flights.shown import show_machine, show_ratio
+from lyredb.experiments.flights.timeline import DEFAULT, TUNED
 
-_DEFAULT_COLOUR, _PRESET_COLOUR = "#9aa5b1", "#2f6fdb"
-_INK, _FAINT = "#1f2933", "#7b8794"
-_VERDICT_COLOURS = {"faster": "#1a7f4b", "slower": "#b42318", "no clear difference": _FAINT}
+_MARKS = {
+    "shift": ("|", FAINT),
+    "applied": ("^", COLOURS[TUNED]),
+    "recalled": ("^", COLOURS[TUNED]),
+    "accepted": ("*", "#1a7f4b"),
+    "rejected": ("x", FAINT),
+    "rollback": ("v", "#b42318"),
+}
 
 
 def draw(report: Report, file: Path) -> None:
-    """Writes the plot: above, operations a second; below, latencies; a column for each phase."""
+    """Writes the plot: above, the timeline; below, bars for each phase and for all work."""
     matplotlib = required("matplotlib")
     figures_module = required("matplotlib.figure")
-    with matplotlib.rc_context(
-        {"font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK, "axes.labelcolor": _INK}
-    ):
-        columns = len(report.phases)
-        figure = figures_module.Figure(figsize=(2.6 * columns + 0.8, 5.6), dpi=150, facecolor="white")
-        axes = figure.subplots(2, columns, squeeze=False, gridspec_kw={"height_ratios": (1.35, 1)})
-        for column, phase in enumerate(report.phases):
-            _draw_rates(axes[0][column], phase)
-            _draw_latencies(axes[1][column], phase)
-        axes[0][0].set_ylabel("operations a second", color=_FAINT)
-        axes[1][0].set_ylabel("latency, p50 to p99", color=_FAINT)
+    style = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.labelcolor": FAINT}
+    with matplotlib.rc_context(style):
+        figure = figures_module.Figure(figsize=(14, 8.6), dpi=130, facecolor="white")
+        columns = len(report.phases) + 1
+        grid = figure.add_gridspec(2, columns, height_ratios=(1.45, 1), hspace=0.33, wspace=0.12)
+        _draw_timeline(figure.add_subplot(grid[0, :]), report)
+        first: Any = None
+        for column, phase in enumerate([*report.phases, None]):
+            first = axis = figure.add_subplot(grid[1, column], sharey=first)
+            _draw_bars(axis, report, phase, labelled=column == 0)
         figure.suptitle(
-            "LyreDB on New York's flights of 2013: default settings and presets",
-            x=0.02,
-            y=0.985,
+            "One database tuned while it works, beside the default and fixed presets",
+            x=0.045,
+            y=0.975,
             ha="left",
-            fontsize=13,
+            fontsize=15,
             weight="bold",
         )
-        machine = report.machine
         figure.text(
-            0.02,
-            0.015,
-            f"Medians of interleaved blocks (dots); all {report.checked:,} answers agree with pandas. "
-            f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-            f"LyreDB {machine['lyredb']}.",
-            color=_FAINT,
+            0.045,
+            0.018,
+            f"New York's flights of 2013; all {report.checked:,} answers agree with pandas. "
+            f"Whiskers: 95 % by bootstrap. {show_machine(report.machine)}.",
+            color=FAINT,
             fontsize=8,
         )
-        figure.tight_layout(rect=(0.005, 0.035, 0.995, 0.955), w_pad=1.6, h_pad=1.8)
+        figure.subplots_adjust(left=0.07, right=0.985, top=0.885, bottom=0.13)
         figure.savefig(file)
 
 
-def _draw_rates(axis: Any, phase: PhaseReport) -> None:
-    for place, (figures, colour) in enumerate(zip(phase.both, (_DEFAULT_COLOUR, _PRESET_COLOUR), strict=True)):
-        axis.bar(place, figures.rate, width=0.62, color=colour, zorder=2)
-        spread = [place + 0.22 * ((index % 5) / 2 - 1) for index in range(len(figures.rates))]
-        axis.scatter(spread, figures.rates, s=7, color=_INK, alpha=0.45, linewidths=0, zorder=3)
-        top = max(figures.rates)
-        axis.annotate(
-            show_rate(figures.rate), (place, top), xytext=(0, 5), textcoords="offset points", ha="center", weight="bold"
-        )
-    axis.set_title(phase.title, loc="left", fontsize=10.5, weight="bold", pad=20)
-    axis.text(
-        0,
-        1.035,
-        f"{phase.ratio:.2f}x" if phase.verdict != "no clear difference" else f"{phase.ratio:.2f}x, within noise",
-        transform=axis.transAxes,
-        color=_VERDICT_COLOURS[phase.verdict],
-        weight="bold",
-    )
-    axis.set_ylim(0, max(max(figures.rates) for figures in phase.both) * 1.14)
-    axis.set_yticks([])
-    _plain(axis, phase)
-
-
-def _draw_latencies(axis: Any, phase: PhaseReport) -> None:
-    for place, (figures, colour) in enumerate(zip(phase.both, (_DEFAULT_COLOUR, _PRESET_COLOUR), strict=True)):
-        low, high = (figures.percentile_microseconds(percent) for percent in (50, 99))
-        axis.plot((place, place), (low, high), color=colour, linewidth=5, solid_capstyle="round", zorder=2)
-        axis.annotate(show_latency(high), (place, high), xytext=(0, 7), textcoords="offset points", ha="center")
-        axis.annotate(
-            show_latency(low), (place, low), xytext=(0, -7), textcoords="offset points", ha="center", va="top"
-        )
+def _draw_timeline(axis: Any, report: Report) -> None:
+    stretches = course(report)
+    low, high = bounds(stretches)
     axis.set_yscale("log")
-    values = [figures.percentile_microseconds(percent) for figures in phase.both for percent in (50, 99)]
-    axis.set_ylim(min(values) / 2.2, max(values) * 2.2)
-    axis.set_yticks([])
+    axis.set_ylim(low, high)
+    axis.set_xlim(0, stretches[-1].end)
+    for place, stretch in enumerate(stretches):
+        if place % 2 == 0:
+            axis.axvspan(stretch.begin, stretch.end, color="#f3f5f8", zorder=0)
+        axis.text(
+            (stretch.begin + stretch.end) / 2,
+            1.015,
+            stretch.segment.phase,
+            transform=axis.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            weight="bold",
+        )
+        for preset, ratio in stretch.presets.items():
+            axis.plot((stretch.begin, stretch.end), (ratio, ratio), color=COLOURS[preset], linewidth=1.1, alpha=0.75)
+        if stretch.line:
+            axis.plot(*zip(*stretch.line, strict=True), color=COLOURS[TUNED], linewidth=2.4, zorder=4)
+    axis.axhline(1.0, color=COLOURS[DEFAULT], linewidth=1.6, zorder=2)
+    axis.axhline(LEAST, color="#b42318", linewidth=0.8, linestyle=(0, (4, 4)), zorder=2)
+    _mark_decisions(axis, report)
+    _label(axis, stretches, low, high, report)
+
+
+def _mark_decisions(axis: Any, report: Report) -> None:
+    for each in notable(report):
+        mark, colour = _MARKS[each.decision.kind]
+        axis.plot(
+            each.own_seconds,
+            0.035,
+            marker=mark,
+            color=colour,
+            markersize=6,
+            linestyle="none",
+            transform=axis.get_xaxis_transform(),
+            clip_on=False,
+            zorder=5,
+        )
+
+
+def _label(axis: Any, stretches: Sequence[Stretch], low: float, high: float, report: Report) -> None:
+    marks = ticks(low, high)
+    axis.set_yticks(marks, [f"{mark:g}x" for mark in marks])
     axis.minorticks_off()
-    _plain(axis, phase)
+    axis.set_ylabel("speed over the default's")
+    axis.set_xlabel("seconds of the tuned database's own work" if stretches[0].line else "seconds of work")
+    axis.grid(axis="y", color=GRID, linewidth=0.6, zorder=1)
+    axis.tick_params(length=0, colors=FAINT)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    lines = [(arm, COLOURS[arm]) for arm in report.arms]
+    handles = [axis.plot([], [], color=colour, linewidth=2.4 if arm == TUNED else 1.4)[0] for arm, colour in lines]
+    names = [arm if arm in (TUNED, DEFAULT) else f"preset {arm}" for arm, _ in lines]
+    for kind in dict.fromkeys(each.decision.kind for each in notable(report)):
+        mark, colour = _MARKS[kind]
+        handles.append(axis.plot([], [], marker=mark, color=colour, linestyle="none")[0])
+        names.append(kind)
+    axis.legend(
+        handles, names, loc="lower right", bbox_to_anchor=(1.0, 1.07), ncols=len(names), frameon=False, fontsize=8
+    )
 
 
-def _plain(axis: Any, phase: PhaseReport) -> None:
-    axis.set_xticks((0, 1), ("default", phase.preset.settings))
-    axis.set_xlim(-0.6, 1.6)
-    axis.tick_params(axis="x", length=0, colors=_INK)
-    for side in ("left", "right", "top"):
-        axis.spines[side].set_visible(False)
-    axis.spines["bottom"].set_color("#cbd2d9")
+def _draw_bars(axis: Any, report: Report, phase: str | None, *, labelled: bool) -> None:
+    """Bars from the default's speed up and down; of all work, if no phase is named."""
+    arms = [arm for arm in report.arms if arm != DEFAULT]
+    whole = report.whole
+    for place, arm in enumerate(arms):
+        found = report.ratio(arm, None if phase is None else report.of_phase(phase))
+        if found is None:
+            continue
+        low, middle, high = found
+        if phase is None:
+            # The turns of presets do not fall on all segments alike.
+            low, middle, high = (bound * whole[arm] / middle for bound in found)
+        axis.bar(place, middle - 1, bottom=1, width=0.66, color=COLOURS[arm], zorder=2)
+        axis.plot((place, place), (low, high), color=INK, linewidth=1.1, zorder=3)
+        above = middle >= 1
+        axis.annotate(
+            show_ratio(middle)[:-1],
+            (place, max(high, 1) if above else min(low, 1)),
+            xytext=(0, 4 if above else -4),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if above else "top",
+            fontsize=7.5,
+            weight="bold" if arm == TUNED else "normal",
+        )
+    axis.axhline(1.0, color=COLOURS[DEFAULT], linewidth=1.2, zorder=1)
+    axis.set_title("the whole timeline" if phase is None else phase, loc="left", fontsize=10, weight="bold")
+    axis.set_xticks(range(len(arms)), arms, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    axis.margins(y=0.16)
+    axis.tick_params(length=0, colors=FAINT, labelleft=labelled)
+    axis.grid(axis="y", color=GRID, linewidth=0.6, zorder=0)
+    if labelled:
+        axis.set_ylabel("speed over the default's")
+    for side in axis.spines.values():
+        side.set_visible(False)

@@ -60,6 +60,11 @@ class Data:
         return self.flights["key"].tolist()
 
     @cached_property
+    def flight_key_array(self) -> Any:
+        """The same, as a batch takes them."""
+        return numpy.array(self.flight_keys)
+
+    @cached_property
     def flight_records(self) -> Any:
         """The rows of `flights` as they are stored."""
         frame = self.flights

@@ -1,31 +1,32 @@
-"""Runs the phases: each under the default and under its preset, in turns."""
+"""Runs the timeline: the phases one after the other, twice, in each all arms in turns."""
 
 from __future__ import annotations
 
+import gc
 import json
-import shutil
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-import lyredb
-from lyredb import presets
 from lyredb.experiments.flights import chart, webpage
-from lyredb.experiments.flights.data import Data, summary
+from lyredb.experiments.flights.arms import ARMS, Arm, loaded, scratch
+from lyredb.experiments.flights.data import Data, numpy, summary
 from lyredb.experiments.flights.display import Display
+from lyredb.experiments.flights.follower import Follower
 from lyredb.experiments.flights.phases import PHASES, Phase
-from lyredb.experiments.flights.phases.base import Database
-from lyredb.experiments.flights.report import DEFAULT, Figures, PhaseReport, Report
+from lyredb.experiments.flights.report import Report
 from lyredb.experiments.flights.stopwatch import timed
-from lyredb.presets import page
+from lyredb.experiments.flights.timeline import DEFAULT, TUNED, Block, Rounds, Segment, blocks_a_turn, segments
 
-# The first block warms up: it is checked, but its time does not count.
-_WARM_UP_BLOCKS = 1
-_BLOCKS = 16
-_QUICK_BLOCKS = 4
+# When the timeline ends, after the start of the run: what is left by loading is divided among the segments.
+_SECONDS, _QUICK_SECONDS = 270.0, 45.0
+_QUICK_SCALE = 0.1
+# So many rounds a segment has however slow the machine is.
+_LEAST_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Options:
 
     Attributes:
         folder: Takes the databases while they are worked on, and the report. It is made if it does not exist.
-        quick: A tenth of the work.
+        quick: Small blocks and short segments: to see that it runs.
         phases: Names of `PHASES`.
+        arms: Names of `ARMS`; the default is always among them.
+        seconds: How long all of it takes about, loading too; None: as the demo does.
         seed: What is drawn at random is drawn from this.
         command: How the run was asked for, for the report.
     """
@@ -43,6 +46,8 @@ class Options:
     folder: Path
     quick: bool = False
     phases: tuple[str, ...] = tuple(PHASES)
+    arms: tuple[str, ...] = ARMS
+    seconds: float | None = None
     seed: int = 2013
     command: str = "lyredb demo"
 
@@ -55,7 +60,7 @@ def run(options: Options, *, quiet: bool = False) -> Report:
         quiet: Show nothing on the terminal.
 
     Raises:
-        WrongAnswer: The database and pandas disagree.
+        WrongAnswer: A database and pandas disagree.
         ConfigError: A package of the `demo` extra is not installed.
         OSError: The folder cannot be written.
     """
@@ -63,97 +68,95 @@ def run(options: Options, *, quiet: bool = False) -> Report:
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     options.folder.mkdir(parents=True, exist_ok=True)
     data = Data()
-    blocks = _WARM_UP_BLOCKS + (_QUICK_BLOCKS if options.quick else _BLOCKS)
-    phases = [PHASES[name](data, blocks, 0.1 if options.quick else 1.0, options.seed) for name in options.phases]
-    with Display(phases, quiet=quiet) as display:
+    phases = [PHASES[name](data, _QUICK_SCALE if options.quick else 1.0) for name in options.phases]
+    names = [name for name in ARMS if name in options.arms or name == DEFAULT]
+    with Display(quiet=quiet) as display:
         display.doing("reading the data")
-        line = summary(data)
-        display.say(line)
-        reports = [_run_phase(phase, options.folder / "databases", display) for phase in phases]
-    seconds = round(time.perf_counter() - begin, 1)
-    report = Report(options.command, started, seconds, options.quick, line, reports)
-    (options.folder / "report.json").write_text(json.dumps(report.as_dict(), indent=2), encoding="utf-8")
-    (options.folder / "report.html").write_text(webpage.render(report), encoding="utf-8")
-    chart.draw(report, options.folder / "report.png")
+        report = Report(options.command, started, options.quick, summary(data), names, segments(options.phases))
+        display.open_with(report)
+        for phase in phases:
+            display.doing(f"asking pandas ({phase.name})")
+            phase.prepare()
+        with scratch(options.folder / "databases") as folder, ExitStack() as opened:
+            arms: dict[str, Arm] = {}
+            for name in names:
+                display.doing(f"loading ({name})")
+                arms[name] = opened.enter_context(loaded(name, phases, folder))
+                report.load_seconds[name] = round(arms[name].load_seconds, 2)
+            _Timeline(options, report, phases, arms, display, begin=begin).run()
+            display.doing("last checks")
+            for arm in arms.values():
+                for phase in phases:
+                    phase.finish(arm.database, arm.mirror)
+        display.doing("drawing")
+        report.seconds = round(time.perf_counter() - begin, 1)
+        (options.folder / "report.json").write_text(json.dumps(report.as_dict(), indent=2), encoding="utf-8")
+        (options.folder / "report.html").write_text(webpage.render(report), encoding="utf-8")
+        chart.draw(report, options.folder / "report.png")
     display.close_with(report, options.folder)
     return report
 
 
-def _run_phase(phase: Phase, folder: Path, display: Display) -> PhaseReport:
-    report = PhaseReport(
-        phase.name,
-        phase.title,
-        phase.story,
-        phase.operation,
-        _changes(phase.preset),
-        Figures(DEFAULT),
-        Figures(phase.preset),
-    )
-    display.begin(phase)
-    display.doing("asking pandas")
-    phase.prepare()
-    with _databases(phase, folder, report, display) as open_databases:
-        blocks_done = 0
-        for block in range(phase.blocks):
-            # Default first, then preset first, and so on: drift of the machine hits both alike.
-            order = report.both if block % 2 == 0 else report.both[::-1]
-            for figures in order:
-                database = open_databases[figures.settings]
-                if phase.reopens:
-                    database.close()
-                    database = open_databases[figures.settings] = _open(folder, phase, figures.settings)
-                timing = timed(phase.steps(database, block))
-                phase.check(database, block, timing.answers)
-                report.checked += timing.operations
-                if block >= _WARM_UP_BLOCKS:
-                    figures.rates.append(timing.rate)
-                    figures.sampled_ns += timing.sampled_ns
-                    figures.operations += timing.operations
-                blocks_done += 1
-                display.advance(report, blocks_done, 2 * phase.blocks)
-        for database in open_databases.values():
-            report.facts |= phase.finish(database)
-            database.close()
-        for figures in report.both:
-            files = _path(folder, phase, figures.settings).rglob("*")
-            figures.folder_bytes = sum(file.stat().st_size for file in files if file.is_file())
-    display.end(report)
-    return report
+class _Timeline:
+    """The work itself."""
 
+    def __init__(
+        self,
+        options: Options,
+        report: Report,
+        phases: Sequence[Phase[Any]],
+        arms: dict[str, Arm],
+        display: Display,
+        *,
+        begin: float,
+    ) -> None:
+        self._seed = options.seed
+        self._end = begin + (options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS))
+        self._report, self._display, self._arms = report, display, arms
+        self._phases = {phase.name: phase for phase in phases}
+        self._rounds = Rounds(list(arms), numpy.random.default_rng(options.seed))
+        self._follower = Follower(arms[TUNED].database) if TUNED in arms else None
 
-@contextmanager
-def _databases(
-    phase: Phase, folder: Path, report: PhaseReport, display: Display
-) -> Generator[dict[str, Database], None, None]:
-    """A new database, filled, for each choice of settings; all are removed in the end."""
-    shutil.rmtree(folder, ignore_errors=True)
-    opened: dict[str, Database] = {}
-    try:
-        for figures in report.both:
-            display.doing(f"loading ({figures.settings})")
-            opened[figures.settings] = _open(folder, phase, figures.settings)
-            begin = time.perf_counter()
-            phase.load(opened[figures.settings])
-            opened[figures.settings].checkpoint()
-            figures.load_seconds = time.perf_counter() - begin
-        yield opened
-    finally:
-        for database in opened.values():
-            database.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    def run(self) -> None:
+        """All segments."""
+        # What is there by now stays: nobody need look through it for garbage between two turns.
+        gc.collect()
+        gc.freeze()
+        try:
+            for segment in self._report.segments:
+                self._run_segment(segment)
+        finally:
+            gc.unfreeze()
 
+    def _run_segment(self, segment: Segment) -> None:
+        begin = time.perf_counter()
+        seconds = (self._end - begin) / (len(self._report.segments) - segment.number)
+        passed = done = 0
+        # Another round, if it ends nearer to the segment's end than the one before.
+        while done < _LEAST_ROUNDS or passed + passed / done / 2 < seconds:
+            self._run_round(segment, done)
+            done += 1
+            passed = time.perf_counter() - begin
+            self._display.advance(segment, passed / max(passed, seconds))
+        self._display.end(segment)
 
-def _open(folder: Path, phase: Phase, settings: str) -> Database:
-    folder.mkdir(parents=True, exist_ok=True)
-    return lyredb.open(_path(folder, phase, settings), preset=settings)
-
-
-def _path(folder: Path, phase: Phase, settings: str) -> Path:
-    return folder / f"{phase.name}-{settings}"
-
-
-def _changes(preset: str) -> list[tuple[str, str, str]]:
-    return [
-        (each.tunable.name, page.show(each.tunable, each.default), page.show(each.tunable, each.preset))
-        for each in presets.difference(preset)
-    ]
+    def _run_round(self, segment: Segment, number: int) -> None:
+        phase = self._phases[segment.phase]
+        work = [
+            phase.draw(numpy.random.default_rng((self._seed, segment.number, number, place)))
+            for place in range(max(blocks_a_turn(name) for name in self._arms))
+        ]
+        for name in self._rounds.next(segment.phase):
+            arm = self._arms[name]
+            for place, block in enumerate(work[: blocks_a_turn(name)]):
+                timing = timed(phase.steps(arm.database, arm.mirror, block))
+                phase.check(arm.mirror, block, timing.answers)
+                count = len(timing.answers)
+                self._report.checked += count
+                self._report.blocks.append(
+                    Block(segment.number, number, place, name, timing.began, count, timing.seconds)
+                )
+            if name == TUNED and self._follower is not None:
+                seen, decisions = self._follower.look(segment, phase.families, self._report.blocks)
+                self._report.seen.append(seen)
+                self._report.decisions.extend(decisions)

@@ -4,130 +4,154 @@ from __future__ import annotations
 
 from html import escape
 from importlib.resources import files
-from math import log10
 
-from lyredb.experiments.flights.report import Figures, PhaseReport, Report, show_latency, show_rate, show_size
-from lyredb.presets import format_size
+from lyredb.autotune import FamilyStatus
+from lyredb.experiments.flights import drawing
+from lyredb.experiments.flights.course import NOTABLE
+from lyredb.experiments.flights.follower import Decided, Seen
+from lyredb.experiments.flights.measures import Interval
+from lyredb.experiments.flights.phases import PHASES
+from lyredb.experiments.flights.report import ADAPTED, Report, Row
+from lyredb.experiments.flights.settings import show_preset, show_settings, show_value
+from lyredb.experiments.flights.shown import show_machine, show_rate, show_ratio, show_seconds
+from lyredb.experiments.flights.timeline import DEFAULT, TUNED
 
-_VERDICTS = {"faster": "faster", "slower": "slower", "no clear difference": "same"}
-
-# The drawing's own units; the page scales it.
-_WIDTH, _ROW, _LABEL = 470, 28, 86
-_RATE, _LATENCY = 84, 146
+_TIMES = ("first", "second")
 
 
 def render(report: Report) -> str:
     """The page."""
     template = files("lyredb.experiments.flights").joinpath("webpage.html").read_text(encoding="utf-8")
-    machine = report.machine
     parts = {
-        "ROWS": "\n".join(_row(phase) for phase in report.phases),
-        "CARDS": "\n".join(_card(phase) for phase in report.phases),
-        "CHECKED": f"{report.checked:,}",
         "DATA": escape(report.data),
-        "SECONDS": f"{report.seconds:.0f}",
-        "STARTED": escape(report.started),
-        "COMMAND": escape(report.command),
-        "MACHINE": escape(
-            f"{machine['processor']}, {machine['cores']} cores, {format_size(int(machine['memory_bytes']))} of memory, "
-            f"{machine['system']}, Python {machine['python']}, LyreDB {machine['lyredb']}"
-        ),
-        "QUICK": '<p class="note">A quick run: a tenth of the work, so the figures are rough.</p>'
+        "CHECKED": f"{report.checked:,}",
+        "QUICK": '<p class="note">A quick run: short segments of small blocks, so the figures are rough.</p>'
         if report.quick
         else "",
+        "TILES": "\n".join(_tiles(report)),
+        "TIMELINE": drawing.timeline(report),
+        "KEY": "".join(f'<li class="{arm}">{_arm(arm)}</li>' for arm in report.arms),
+        "ROWS": "\n".join(_row(row) for row in report.rows),
+        "WHOLE": "\n".join(_whole_rows(report)),
+        "CARDS": "\n".join(_card(report, phase) for phase in report.phases),
+        "DECISIONS": "\n".join(_decision(report, each) for each in report.decisions)
+        or '<tr><td colspan="6">None.</td></tr>',
+        "ADAPTED": f"{ADAPTED:.0%}",
+        "COMMAND": escape(report.command),
+        "STARTED": escape(report.started),
+        "SECONDS": f"{report.seconds:.0f}",
+        "MACHINE": escape(show_machine(report.machine)),
     }
     for name, text in parts.items():
         template = template.replace(f"<!--{name}-->", text)
     return template
 
 
-def _row(phase: PhaseReport) -> str:
-    cells = "".join(
-        f"<td>{show_rate(figures.rate)}</td><td>{_latency(figures, 50)}</td><td>{_latency(figures, 99)}</td>"
-        f"<td>{show_size(figures.folder_bytes)}</td>"
-        for figures in phase.both
-    )
-    return (
-        f'<tr><th scope="row"><a href="#{phase.name}">{escape(phase.title)}</a><small>{phase.name}</small></th>{cells}'
-        f"<td>{_badge(phase)}</td></tr>"
-    )
+def _arm(arm: str) -> str:
+    return arm if arm in (TUNED, DEFAULT) else f"preset {arm}"
 
 
-def _card(phase: PhaseReport) -> str:
-    facts = "".join(f"<li><b>{escape(value)}</b> {escape(name)}</li>" for name, value in phase.facts.items())
-    changes = "".join(
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(usual)}</td><td>{escape(value)}</td></tr>"
-        for name, usual, value in phase.changes
-    )
-    return f"""<section class="card" id="{phase.name}">
-<header><h2>{escape(phase.title)}</h2>{_badge(phase)}</header>
+def _tiles(report: Report) -> list[str]:
+    """The few figures that matter most."""
+    whole, worst, best = report.whole, report.worst, report.best_of_each
+    tiles: list[tuple[str, str]] = []
+    if TUNED in whole and worst is not None:
+        tiles.append((show_ratio(whole[TUNED]), "the default's speed over the whole timeline, tuned"))
+        tiles.append((show_ratio(worst.ratio), "of the default in the worst five seconds"))
+    presets = {arm: ratio for arm, ratio in whole.items() if arm not in (TUNED, DEFAULT)}
+    if presets:
+        arm = max(presets, key=lambda name: presets[name])
+        tiles.append((show_ratio(presets[arm]), f"the best of the fixed presets over the whole, {arm}"))
+    if best is not None:
+        tiles.append((show_ratio(best), "by hand: the best preset of each phase, at no cost"))
+    return [f"<div><b>{figure}</b><span>{escape(meaning)}</span></div>" for figure, meaning in tiles]
+
+
+def _row(row: Row) -> str:
+    segment = row.segment
+    cells = [show_rate(row.default_rate), *[""] * 7]
+    if row.tuned is not None and row.tuned_rate is not None and row.worst is not None:
+        cells[1:4] = [show_rate(row.tuned_rate), _badge(row.tuned), show_ratio(row.worst.ratio)]
+    if row.best is not None:
+        cells[4:6] = [row.best.preset, show_ratio(row.best.ratio)]
+        if row.tuned is not None:
+            cells[6:8] = [show_ratio(row.tuned_over_best), show_seconds(row.adapt_seconds)]
+    shown = "".join(f"<td>{cell}</td>" for cell in cells)
+    title = f'<a href="#{segment.phase}">{escape(PHASES[segment.phase].title)}</a>'
+    time = _TIMES[segment.lap]
+    return f'<tr><th scope="row">{title}<small>{segment.phase}, {time} time</small></th>{shown}</tr>'
+
+
+def _badge(ratio: Interval) -> str:
+    kind = "faster" if ratio.low > 1 else "slower" if ratio.high < 1 else "same"
+    title = f"95 % between {ratio.low:.3f} and {ratio.high:.3f}"
+    return f'<span class="badge {kind}" title="{title}">{show_ratio(ratio.middle)}</span>'
+
+
+def _whole_rows(report: Report) -> list[str]:
+    ratios = sorted(report.whole.items(), key=lambda item: -item[1])
+    rows = [(f'<span class="dot {arm}"></span>{_arm(arm)}', ratio, _changes(arm)) for arm, ratio in ratios]
+    best = report.best_of_each
+    if best is not None:
+        rows.append(("<i>the best preset of each phase</i>", best, "set by hand at every shift, at no cost"))
+    return [
+        f'<tr><th scope="row">{name}</th><td><b>{show_ratio(ratio)}</b></td>'
+        f'<td class="left">{escape(changes)}</td></tr>'
+        for name, ratio, changes in rows
+    ]
+
+
+def _changes(arm: str) -> str:
+    """What an arm's settings are."""
+    if arm == TUNED:
+        return "whatever its tuner chooses"
+    return "" if arm == DEFAULT else show_preset(arm)
+
+
+def _card(report: Report, name: str) -> str:
+    phase, segments = PHASES[name], report.of_phase(name)
+    found = {arm: report.ratio(arm, segments) for arm in report.arms if arm != DEFAULT}
+    ratios = {arm: each for arm, each in found.items() if each is not None}
+    last = {seen.segment: seen for seen in report.seen}
+    ends = "".join(_end(last[segment.number], _TIMES[segment.lap]) for segment in segments if segment.number in last)
+    return f"""<section class="card" id="{name}">
+<header><h2>{escape(phase.title)}</h2><code>{name}</code></header>
 <p>{escape(phase.story)}</p>
-<h3>Operations a second <small>one is {escape(phase.operation)}</small></h3>
-{_rates(phase)}
-<h3>Latency <small>from the median to the slowest of a hundred; logarithmic</small></h3>
-{_latencies(phase)}
-<ul class="facts"><li><b>{phase.checked:,}</b> answers checked</li>{facts}</ul>
-<details><summary>What the preset <code>{phase.preset.settings}</code> changes</summary>
-<table class="changes"><tr><th>setting</th><th>default</th><th>preset</th></tr>{changes}</table></details>
+<h3>Speed over the default's <small>operations a second; one is {escape(phase.operation)}</small></h3>
+{drawing.bars(ratios)}
+{ends}
 </section>"""
 
 
-def _badge(phase: PhaseReport) -> str:
-    low, high = phase.pair_ratios[0], phase.pair_ratios[-1]
-    return (
-        f'<span class="badge {_VERDICTS[phase.verdict]}" '
-        f'title="{phase.verdict}; pairs of blocks from {low:.2f}x to {high:.2f}x">'
-        f"{phase.ratio:.2f}x</span>"
+def _end(seen: Seen, time: str) -> str:
+    """How a segment ended for the tuner."""
+    families = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{family.kind} '
+        f"<small>{_probability(family)}</small></td>"
+        f"<td>{escape(show_settings(family.settings))} <small>{family.source}</small></td></tr>"
+        for name, family in seen.families.items()
     )
+    head = "<tr><th>family</th><th>taken for</th><th>settings in force</th></tr>"
+    return f'<h3>At the end of the {time} time</h3><table class="small">{head}{families}</table>'
 
 
-def _rates(phase: PhaseReport) -> str:
-    most = max(max(figures.rates) for figures in phase.both)
-    room = _WIDTH - _LABEL - _RATE
-    pieces: list[str] = []
-    for place, figures in enumerate(phase.both):
-        top = place * _ROW
-        width = room * figures.rate / most
-        kind = "preset" if place else "default"
-        dots = "".join(
-            f'<circle cx="{_LABEL + room * rate / most:.1f}" cy="{top + 14}" r="2.2"/>' for rate in figures.rates
-        )
-        pieces.append(
-            f'<text x="0" y="{top + 18}">{figures.settings}</text>'
-            f'<rect class="{kind}" x="{_LABEL}" y="{top + 5}" width="{width:.1f}" height="18" rx="3">'
-            f"<title>{figures.rate:,.0f} operations a second, the median of {len(figures.rates)} blocks</title></rect>"
-            f'<g class="dots">{dots}</g>'
-            f'<text class="figure" x="{_WIDTH}" y="{top + 18}">{show_rate(figures.rate)}/s</text>'
-        )
-    return _drawing(pieces, f"Operations a second of {phase.title}")
+def _probability(family: FamilyStatus) -> str:
+    found = family.probabilities.get(family.kind)
+    return "" if found is None else f"{found:.0%}"
 
 
-def _latencies(phase: PhaseReport) -> str:
-    ends = [(figures.percentile_microseconds(50), figures.percentile_microseconds(99)) for figures in phase.both]
-    low = log10(min(each[0] for each in ends)) - 0.15
-    high = log10(max(each[1] for each in ends)) + 0.15
-    room = _WIDTH - _LABEL - _LATENCY
-
-    def across(microseconds: float) -> float:
-        return _LABEL + room * (log10(microseconds) - low) / (high - low)
-
-    pieces: list[str] = []
-    for place, (figures, (median, slow)) in enumerate(zip(phase.both, ends, strict=True)):
-        top = place * _ROW + 14
-        kind = "preset" if place else "default"
-        pieces.append(
-            f'<text x="0" y="{top + 4}">{figures.settings}</text>'
-            f'<line class="{kind}" x1="{across(median):.1f}" y1="{top}" x2="{across(slow):.1f}" y2="{top}">'
-            f"<title>median {show_latency(median)}, 99 of 100 within {show_latency(slow)}</title></line>"
-            f'<text class="figure" x="{_WIDTH}" y="{top + 4}">'
-            f"{show_latency(median)} &ndash; {show_latency(slow)}</text>"
-        )
-    return _drawing(pieces, f"Latencies of {phase.title}")
-
-
-def _drawing(pieces: list[str], label: str) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {2 * _ROW}" role="img" aria-label="{escape(label)}">{"".join(pieces)}</svg>'
-
-
-def _latency(figures: Figures, percent: int) -> str:
-    return show_latency(figures.percentile_microseconds(percent))
+def _decision(report: Report, each: Decided) -> str:
+    decision = each.decision
+    changed = ", ".join(
+        f"{name} {show_value(name, old)} to {show_value(name, new)}" for name, (old, new) in decision.changed.items()
+    )
+    cells = (
+        f"{each.own_seconds:.1f} s",
+        report.segments[each.segment].phase,
+        decision.family or "",
+        decision.kind,
+        each.why,
+        changed,
+    )
+    kind = ' class="notable"' if decision.kind in NOTABLE else ""
+    return f"<tr{kind}>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>"

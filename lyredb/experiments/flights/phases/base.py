@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import lyredb
-from lyredb.experiments.flights.data import Data, numpy
+from lyredb.experiments.flights.data import FLIGHT, Data, numpy
+from lyredb.experiments.flights.phases.mirror import Mirror
 
 Database = lyredb.Database[bytes, bytes]
+Work = TypeVar("Work")
 
 
 class WrongAnswer(Exception):
@@ -25,11 +27,11 @@ class Step:
     arguments: Sequence[Any]
 
 
-class Phase(ABC):
+class Phase(ABC, Generic[Work]):
     """One way of working: what is stored, what is asked, and what pandas says.
 
-    The work is drawn once, cut into blocks, and is the same whatever the settings. A block is timed as a whole;
-    drawing it, and checking its answers, are not part of that.
+    The work is drawn in blocks, and each block is done by all databases alike. A block is timed as a whole; drawing
+    it, and checking its answers, are not part of that.
     """
 
     name: ClassVar[str]
@@ -38,62 +40,63 @@ class Phase(ABC):
     story: ClassVar[str]
     # What is counted.
     operation: ClassVar[str]
-    # Whether each block finds the database just opened.
-    reopens: ClassVar[bool] = False
+    # Whose work it is.
+    families: ClassVar[tuple[str, ...]]
 
-    def __init__(self, data: Data, blocks: int, scale: float, seed: int) -> None:
+    def __init__(self, data: Data, scale: float) -> None:
         self.data = data
-        self.blocks = blocks
-        self.scale = scale
-        self.random = numpy.random.default_rng(seed)
-
-    @property
-    def preset(self) -> str:
-        """The preset made for such work."""
-        return self.name
+        self._scale = scale
 
     def scaled(self, count: int) -> int:
         """`count`, or less in a quick run."""
-        return max(int(count * self.scale), 1)
+        return max(round(count * self._scale), 1)
 
     @abstractmethod
     def prepare(self) -> None:
-        """Draws the work, and asks pandas."""
+        """Asks pandas what can be asked beforehand."""
 
     @abstractmethod
     def load(self, database: Database) -> None:
-        """Fills a new database."""
+        """Fills the families of a new database that no other phase has filled."""
 
     @abstractmethod
-    def steps(self, database: Database, block: int) -> list[Step]:
-        """The operations of a block."""
+    def draw(self, random: Any) -> Work:
+        """A block of work."""
 
     @abstractmethod
-    def check(self, database: Database, block: int, answers: list[Any]) -> None:
+    def steps(self, database: Database, mirror: Mirror, work: Work) -> list[Step]:
+        """Its operations."""
+
+    @abstractmethod
+    def check(self, mirror: Mirror, work: Work, answers: list[Any]) -> None:
         """Compares the answers of a block, in the order of its operations, with those of pandas.
 
         Raises:
             WrongAnswer: They differ.
         """
 
-    def finish(self, database: Database) -> dict[str, str]:
-        """Last checks, and facts worth telling, after all blocks.
+    def finish(self, database: Database, mirror: Mirror) -> None:
+        """Last checks, after all blocks.
 
         Raises:
             WrongAnswer: The state of the database is not what it should be.
         """
-        del database
-        return {}
 
 
-def zipf(random: Any, items: int, draws: int, exponent: float = 0.99) -> Any:
-    """Positions below `items`, few of them often and most seldom, as in YCSB."""
+def load_flights(database: Database, data: Data) -> None:
+    """Fills the family of flights, unless another phase has."""
+    if "flights" not in database.families():
+        values = data.flight_records.view(f"V{FLIGHT.itemsize}")
+        database.family("flights").write_batch((data.flight_key_array, values))
+
+
+def zipf(random: Any, cumulative: Any, draws: int) -> Any:
+    """Positions, few of them often and most seldom, drawn by `zipf_weights`."""
+    places = numpy.searchsorted(cumulative, random.random(draws))
+    return numpy.minimum(places, len(cumulative) - 1)
+
+
+def zipf_weights(items: int, exponent: float = 0.99) -> Any:
+    """The cumulative probabilities of `items`, as in YCSB."""
     weights = 1.0 / numpy.arange(1, items + 1) ** exponent
-    places = numpy.searchsorted(numpy.cumsum(weights) / weights.sum(), random.random(draws))
-    return random.permutation(items)[numpy.minimum(places, items - 1)]
-
-
-def require(holds: bool, complaint: str) -> None:
-    """Raises WrongAnswer unless it holds."""
-    if not holds:
-        raise WrongAnswer(complaint)
+    return numpy.cumsum(weights) / weights.sum()

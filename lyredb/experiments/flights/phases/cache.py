@@ -3,86 +3,96 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
-from lyredb.experiments.flights.data import Data
-from lyredb.experiments.flights.phases.base import Database, Phase, Step, require, zipf
+from lyredb.experiments.flights.data import Data, numpy
+from lyredb.experiments.flights.phases.base import Database, Phase, Step, WrongAnswer, zipf, zipf_weights
+from lyredb.experiments.flights.phases.mirror import Mirror
 
-# Longer than a block takes, so that its misses are those of its first look-ups.
-_TTL_SECONDS = 0.75
-_QUICK_TTL_SECONDS = 0.2
-# A record may be served until the tick after it expires.
-_TICK_SECONDS = 0.05
+_TTL_SECONDS = 0.4
+# The engine's clock counts milliseconds.
+_CLOCK_SECONDS = 0.002
 _STAMP = Struct("<d")
 
 
-class Cache(Phase):
+class Cache(Phase[Sequence[bytes]]):
     name = "cache"
     title = "Expiring look-ups"
     story = (
         "A web site's cache: pages of planes, of which few are asked for often (Zipf 0.99). A page expires in less "
-        "than a second; whoever misses it makes it again and puts it back."
+        "than half a second; whoever misses it makes it again and puts it back."
     )
     operation = "a look-up, with the put that refills after a miss"
+    families = ("pages",)
 
     def prepare(self) -> None:
-        self._ttl_seconds = _TTL_SECONDS if self.scale == 1 else _QUICK_TTL_SECONDS
         self._pages = _pages(self.data)
         self._tails = list(self._pages)
-        draws = self.scaled(60_000)
-        self._draws = zipf(self.random, len(self._tails), self.blocks * draws).reshape(self.blocks, draws)
-        self._lookups = 0
-        self._misses = 0
-        self._oldest_seconds = 0.0
+        # Which planes are popular has nothing to do with their tail numbers.
+        numpy.random.default_rng(2013).shuffle(self._tails)
+        self._weights = zipf_weights(len(self._tails))
 
     def load(self, database: Database) -> None:
         database.family("pages")
 
-    def steps(self, database: Database, block: int) -> list[Step]:
+    def draw(self, random: Any) -> Sequence[bytes]:
+        places: list[int] = zipf(random, self._weights, self.scaled(250_000)).tolist()
+        return [self._tails[place] for place in places]
+
+    def steps(self, database: Database, mirror: Mirror, work: Sequence[bytes]) -> list[Step]:
+        del mirror
         pages, source = database.family("pages"), self._pages
-        get, put, now, ttl = pages.get, pages.put, time.monotonic, self._ttl_seconds
-        # What the block before left is to have expired, so that every block begins alike.
-        time.sleep(self._ttl_seconds + _TICK_SECONDS)
+        get, put, now = pages.get, pages.put, time.monotonic
 
         def look_up(tail: bytes) -> tuple[bytes, float]:
+            """The page, and when it was asked for; of one that was missed, less than nothing: when it had been put."""
+            asked = now()
             page = get(tail)
             if page is not None:
-                return page, now()
-            at = now()
-            put(tail, _STAMP.pack(at) + source[tail], ttl=ttl)
-            return source[tail], 0.0
+                return page, asked
+            page = _STAMP.pack(asked) + source[tail]
+            put(tail, page, ttl=_TTL_SECONDS)
+            return page, -now()
 
-        return [Step(look_up, [self._tails[draw] for draw in self._draws[block].tolist()])]
+        return [Step(look_up, work)]
 
-    def check(self, database: Database, block: int, answers: list[Any]) -> None:
-        tails: list[bytes] = [self._tails[draw] for draw in self._draws[block].tolist()]
-        for tail, (page, served) in zip(tails, answers, strict=True):
-            self._lookups += 1
-            if not served:
-                self._misses += 1
-                continue
-            age = served - _STAMP.unpack_from(page)[0]
-            self._oldest_seconds = max(self._oldest_seconds, age)
-            require(
-                page[_STAMP.size :] == self._pages[tail],
-                f"the page of plane {tail.decode()} is not the one that was put",
-            )
-            require(
-                age <= self._ttl_seconds + _TICK_SECONDS,
-                f"the page of plane {tail.decode()} was served {age:.3f} s after it was put, "
-                f"with {self._ttl_seconds} s to live",
-            )
-
-    def finish(self, database: Database) -> dict[str, str]:
-        time.sleep(self._ttl_seconds + _TICK_SECONDS)
-        left = database.family("pages").scan().count()
-        require(left == 0, f"{left} pages are still there after all have expired")
-        return {
-            "hits": f"{1 - self._misses / self._lookups:.1%}",
-            "oldest page served": f"{self._oldest_seconds:.2f} s",
+    def check(self, mirror: Mirror, work: Sequence[bytes], answers: list[Any]) -> None:
+        pages, times = zip(*answers, strict=True)
+        right = numpy.fromiter(map(_body_is, pages, map(self._pages.__getitem__, work)), dtype=bool, count=len(work))
+        if not right.all():
+            raise WrongAnswer(f"the page of plane {work[int(right.argmin())].decode()} is not the one that was put")
+        times = numpy.array(times)
+        stamps = numpy.frombuffer(b"".join([page[: _STAMP.size] for page in pages]), dtype="<f8")
+        missed = times < 0
+        # Those that had expired before this block may not be served any more, and are not looked for.
+        put = {
+            stamp: at for stamp, at in mirror.pages_put.items() if at + _TTL_SECONDS + _CLOCK_SECONDS > abs(times[0])
         }
+        put.update(zip(stamps[missed].tolist(), (-times[missed]).tolist(), strict=True))
+        mirror.pages_put = put
+        old: list[int] = numpy.flatnonzero(times - stamps > _TTL_SECONDS).tolist()
+        for place in old:
+            # A stamp is from before the put: a thread may have had to wait between the two.
+            age = times[place] - put.get(stamps[place], -math.inf)
+            if age > _TTL_SECONDS + _CLOCK_SECONDS:
+                raise WrongAnswer(
+                    f"the page of plane {work[place].decode()} was served {age:.3f} s after it was put, "
+                    f"with {_TTL_SECONDS} s to live"
+                )
+
+    def finish(self, database: Database, mirror: Mirror) -> None:
+        expired = max(mirror.pages_put.values(), default=0.0) + _TTL_SECONDS + _CLOCK_SECONDS
+        time.sleep(max(expired - time.monotonic(), 0))
+        left = database.family("pages").scan().count()
+        if left:
+            raise WrongAnswer(f"{left} pages are still there after all have expired")
+
+
+_body_is = bytes.endswith
 
 
 def _pages(data: Data) -> dict[bytes, bytes]:

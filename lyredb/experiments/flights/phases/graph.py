@@ -6,15 +6,17 @@ from functools import partial
 from struct import Struct
 from typing import Any
 
-from lyredb.experiments.flights.data import pandas
-from lyredb.experiments.flights.phases.base import Database, Phase, Step, require
+from lyredb.experiments.flights.data import numpy, pandas
+from lyredb.experiments.flights.phases.base import Database, Phase, Step, WrongAnswer
+from lyredb.experiments.flights.phases.mirror import Mirror
 
 _ROUTE = Struct("<ii")
 # A key is a day, the airport left, the airport reached, and the carrier: b"2013-07-04 EWR ORD UA".
 _NEIGHBOUR = slice(15, 18)
+_QUESTIONS = 2_000
 
 
-class Graph(Phase):
+class Graph(Phase[list[int]]):
     name = "graph"
     title = "Routes, hop by hop"
     story = (
@@ -23,6 +25,7 @@ class Graph(Phase):
         "whoever flies a route out flies it back."
     )
     operation = "a breadth-first search over a day's network"
+    families = ("routes",)
 
     def prepare(self) -> None:
         flights = self.data.flights
@@ -35,47 +38,46 @@ class Graph(Phase):
         self._routes = routes.drop_duplicates(["day", "origin", "dest", "carrier"])
         airports = sorted(routes["origin"].unique())
         carriers = sorted(routes["carrier"].unique())
-        count = self.blocks * self.scaled(250)
+        # A planner is asked the same again; pandas answers each question once.
+        random, count = numpy.random.default_rng(2013), self.scaled(_QUESTIONS)
         questions = pandas.DataFrame(
             {
-                "day": self.random.choice(self._routes["day"].unique(), count),
-                "airport": self.random.choice(airports, count),
+                "day": random.choice(self._routes["day"].unique(), count),
+                "airport": random.choice(airports, count),
                 # Half of the questions are about any carrier.
-                "limit": self.random.choice([*carriers, *[""] * len(carriers)], count),
+                "limit": random.choice([*carriers, *[""] * len(carriers)], count),
             }
         )
-        self._questions = [part for _, part in questions.groupby(questions.index % self.blocks)]
-        self._furthest = 0
+        rows = questions.itertuples(index=False)
+        self._questions = [(row.day.encode(), row.airport.encode(), row.limit.encode()) for row in rows]
+        self._expected = _hops_by_joins(self._routes, questions)
+        edges = self._routes.sort_values(["day", "origin", "dest", "carrier"]).itertuples(index=False)
+        self._records = [
+            (f"{row.day} {row.origin} {row.dest} {row.carrier}".encode(), _ROUTE.pack(row.flights, row.miles))
+            for row in edges
+        ]
 
     def load(self, database: Database) -> None:
-        rows = self._routes.sort_values(["day", "origin", "dest", "carrier"]).itertuples(index=False)
-        database.family("routes").write_batch(
-            (f"{row.day} {row.origin} {row.dest} {row.carrier}".encode(), _ROUTE.pack(row.flights, row.miles))
-            for row in rows
-        )
+        database.family("routes").write_batch(self._records)
 
-    def steps(self, database: Database, block: int) -> list[Step]:
-        rows = self._questions[block].itertuples(index=False)
-        questions = [(row.day.encode(), row.airport.encode(), row.limit.encode()) for row in rows]
-        return [Step(partial(_hops, database.family("routes")), questions)]
+    def draw(self, random: Any) -> list[int]:
+        return random.integers(0, len(self._questions), self.scaled(1_600)).tolist()
 
-    def check(self, database: Database, block: int, answers: list[Any]) -> None:
-        questions = self._questions[block].reset_index(drop=True)
-        expected = _hops_by_joins(self._routes, questions)
-        for place, found in enumerate(answers):
-            wanted = expected[place]
-            self._furthest = max(self._furthest, *wanted.values())
+    def steps(self, database: Database, mirror: Mirror, work: list[int]) -> list[Step]:
+        del mirror
+        return [Step(partial(_hops, database.family("routes")), [self._questions[place] for place in work])]
+
+    def check(self, mirror: Mirror, work: list[int], answers: list[Any]) -> None:
+        del mirror
+        for place, found in zip(work, answers, strict=True):
+            wanted = self._expected[place]
             if found != wanted:
                 airport = next(each for each in sorted({*found, *wanted}) if found.get(each) != wanted.get(each))
-                question = questions.loc[place]
-                require(
-                    False,
-                    f"on {question.day} from {question.airport} to {airport.decode()} with {question.limit or 'any'}: "
-                    f"{found.get(airport)} hops, not {wanted.get(airport)}",
+                day, start, limit = (part.decode() for part in self._questions[place])
+                raise WrongAnswer(
+                    f"on {day} from {start} to {airport.decode()} with {limit or 'any'}: "
+                    f"{found.get(airport)} hops, not {wanted.get(airport)}"
                 )
-
-    def finish(self, database: Database) -> dict[str, str]:
-        return {"routes": f"{database.family('routes').scan().count():,}", "most hops": str(self._furthest)}
 
 
 def _hops(routes: Any, question: tuple[bytes, bytes, bytes]) -> dict[bytes, int]:

@@ -6,68 +6,74 @@ from functools import partial
 from typing import Any
 
 from lyredb.experiments.flights.data import CANCELLED, FLIGHT, numpy, pandas
-from lyredb.experiments.flights.phases.base import Database, Phase, Step, require
+from lyredb.experiments.flights.phases.base import Database, Phase, Step, WrongAnswer, load_flights
+from lyredb.experiments.flights.phases.mirror import Mirror
 
-_DAY_FORMAT = "%Y-%m-%d"
+# First days, and the days after the last, counted from 1 January.
+Spans = list[tuple[int, int]]
+# What is asked of the flights of a carrier, in this order.
+_ASKED = ("flights", "cancelled", "minutes")
 
 
-class Olap(Phase):
+class Olap(Phase[Spans]):
     name = "olap"
     title = "Aggregating scans"
     story = (
         "The monthly report: each query scans a span of two days to thirteen weeks and counts flights, cancellations "
-        "and minutes of delay by carrier. Every block begins with a database just opened, so that pages come from the "
-        "file first."
+        "and minutes of delay by carrier, of the same flights that the desk keeps updating."
     )
-    operation = "a query over a span of days, some 44,000 flights on average"
-    reopens = True
+    operation = "a query over a span of days, some 40,000 flights on average"
+    families = ("flights",)
 
     def prepare(self) -> None:
         days = pandas.date_range("2013-01-01", "2014-01-01")
-        queries = self.scaled(40)
-        starts = self.random.integers(0, 363, (self.blocks, queries))
-        lengths = self.random.integers(2, 92, (self.blocks, queries))
-        self._spans = [
-            [(days[start], days[min(start + length, 365)]) for start, length in zip(*pair, strict=True)]
-            for pair in zip(starts, lengths, strict=True)
-        ]
-        frame = self.data.flights
+        self._days = [day.strftime("%Y-%m-%d").encode() for day in days]
+        flights = self.data.flights
         self._frame = pandas.DataFrame(
             {
-                "date": frame["date"],
-                "carrier": frame["carrier"],
-                "cancelled": frame["dep_delay"].isna(),
-                "minutes": frame["dep_delay"].fillna(0).astype(int),
+                "day": flights["date"].dt.day_of_year,
+                "carrier": flights["carrier"],
+                "flights": 1,
+                "cancelled": flights["dep_delay"].isna(),
             }
         )
 
     def load(self, database: Database) -> None:
-        values = self.data.flight_records.view(f"V{FLIGHT.itemsize}")
-        database.family("flights").write_batch((numpy.array(self.data.flight_keys), values))
+        load_flights(database, self.data)
 
-    def steps(self, database: Database, block: int) -> list[Step]:
-        spans = [
-            (first.strftime(_DAY_FORMAT).encode(), last.strftime(_DAY_FORMAT).encode())
-            for first, last in self._spans[block]
-        ]
-        return [Step(partial(_by_carrier, database.family("flights")), spans)]
+    def draw(self, random: Any) -> Spans:
+        queries = self.scaled(100)
+        starts = random.integers(0, 363, queries)
+        ends = numpy.minimum(starts + random.integers(2, 92, queries), len(self._days) - 1)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
-    def check(self, database: Database, block: int, answers: list[Any]) -> None:
-        for (first, last), found in zip(self._spans[block], answers, strict=True):
-            begin, end = self._frame["date"].searchsorted([first, last])
-            wanted = (
-                self._frame.iloc[begin:end]
-                .groupby("carrier")
-                .agg(flights=("date", "size"), cancelled=("cancelled", "sum"), minutes=("minutes", "sum"))
-            )
-            expected = {row.Index: (row.flights, row.cancelled, row.minutes) for row in wanted.itertuples()}
+    def steps(self, database: Database, mirror: Mirror, work: Spans) -> list[Step]:
+        del mirror
+        query = partial(_by_carrier, database.family("flights"))
+        return [Step(query, [(self._days[first], self._days[end]) for first, end in work])]
+
+    def check(self, mirror: Mirror, work: Spans, answers: list[Any]) -> None:
+        carriers, sums = self._sums(mirror)
+        for (first, end), found in zip(work, answers, strict=True):
+            counted = zip(carriers, (sums[end] - sums[first]).tolist(), strict=True)
+            expected = {carrier: tuple(counts) for carrier, counts in counted if counts[0]}
             if found != expected:
                 carrier = next(each for each in sorted({*found, *expected}) if found.get(each) != expected.get(each))
-                require(
-                    False,
-                    f"{carrier} from {first.date()} to {last.date()}: (flights, cancelled, minutes late) are "
-                    f"{found.get(carrier)}, not {expected.get(carrier)}",
+                raise WrongAnswer(
+                    f"{carrier} from {self._days[first].decode()} to before {self._days[end].decode()}: "
+                    f"{', '.join(_ASKED)} are {found.get(carrier)}, not {expected.get(carrier)}"
                 )
+
+    def _sums(self, mirror: Mirror) -> tuple[list[str], Any]:
+        """By day and carrier, what is asked of all flights before that day."""
+        if mirror.by_day is None:
+            minutes = numpy.where(self._frame["cancelled"], 0, mirror.delays)
+            table = self._frame.assign(minutes=minutes).groupby(["day", "carrier"])[list(_ASKED)].sum()
+            table = table.unstack("carrier", fill_value=0).cumsum()
+            carriers = table["flights"].columns.tolist()
+            sums = numpy.stack([table[asked].to_numpy() for asked in _ASKED], axis=-1)
+            mirror.by_day = carriers, numpy.concatenate([numpy.zeros_like(sums[:1]), sums])
+        return mirror.by_day
 
 
 def _by_carrier(flights: Any, span: tuple[bytes, bytes]) -> dict[str, tuple[int, int, int]]:

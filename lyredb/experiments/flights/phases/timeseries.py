@@ -3,86 +3,127 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from lyredb.experiments.flights.data import numpy, pandas
-from lyredb.experiments.flights.phases.base import Database, Phase, Step, require
+from lyredb.experiments.flights.phases.base import Database, Phase, Step, WrongAnswer
+from lyredb.experiments.flights.phases.mirror import Mirror
 
 _MEASURES = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 _STATIONS = ("EWR", "JFK", "LGA")
 _KEY = Struct(">3sI")
 _TEMPERATURE, _WIND = _MEASURES.index("temp"), _MEASURES.index("wind_speed")
-_WINDOWS_HOURS = (24, 24, 24, 24, 24, 24, 168)
+_WINDOWS_HOURS = (24, 168)
+_WEEKS_SHARE = 1 / 7
+# Windows asked for after each hour.
+_QUESTIONS = 2
+_YEAR_HOURS = 24 * 366
+# Years of readings that are there before anything is asked.
+_HISTORY_YEARS = 2
 
 
-class TimeSeries(Phase):
+class Asked(NamedTuple):
+    """By question, whose weather, and of which of `_WINDOWS_HOURS`."""
+
+    stations: Any
+    windows: Any
+
+
+class TimeSeries(Phase[Asked]):
     name = "timeseries"
     title = "Appends and windows"
     story = (
-        "Three weather stations report every hour; after each report somebody asks one of them for the mean "
-        "temperature and the strongest wind of the last day or week. Each block replays the year, one year on."
+        "Three weather stations report every hour; after each report two people ask one of them for the mean "
+        "temperature and the strongest wind of the last day or week. The year is replayed, one year on each time."
     )
     operation = "an appended reading, or a window of 24 or 168 of them"
+    families = ("weather",)
 
     def prepare(self) -> None:
         weather = self.data.weather
-        weather = weather[: self.scaled(len(weather))]
         hours = (weather["time"] - pandas.Timestamp("2013-01-01", tz="UTC")) // pandas.Timedelta(hours=1)
         self._hours = hours.to_numpy()
-        self._stations: list[str] = weather["origin"].tolist()
-        self._readings = weather[list(_MEASURES)].to_numpy(dtype="<f8")
+        self._stations = [station.encode() for station in weather["origin"]]
+        self._readings = [row.tobytes() for row in weather[list(_MEASURES)].to_numpy(dtype="<f8")]
         self._times = numpy.unique(self._hours)
-        count = len(self._times)
-        self._asked = self.random.integers(0, len(_STATIONS), (self.blocks, count))
-        self._lengths = self.random.choice(_WINDOWS_HOURS, (self.blocks, count))
-        # The same questions to pandas: rolling windows that end with the hour, by station.
-        self._expected = {hours: _rolling(weather, hours) for hours in set(_WINDOWS_HOURS)}
+        self._hours_a_block = self.scaled(8_500)
+        self._blocks_a_year = len(self._times) // self._hours_a_block
+        # The same questions to pandas: rolling windows that end with the hour, by window, station and hour.
+        self._expected = numpy.stack([_rolling(weather, length, self._hours[-1] + 1) for length in _WINDOWS_HOURS])
+        rows = range(self._rows_of(0).start, self._rows_of(self._blocks_a_year - 1).stop)
+        self._history = [record for year in range(_HISTORY_YEARS) for record in self._records(rows, year * _YEAR_HOURS)]
 
     def load(self, database: Database) -> None:
-        database.family("weather")
+        database.family("weather").write_batch(self._history)
 
-    def steps(self, database: Database, block: int) -> list[Step]:
+    def draw(self, random: Any) -> Asked:
+        count = self._hours_a_block * _QUESTIONS
+        windows = random.random(count) < _WEEKS_SHARE
+        return Asked(random.integers(0, len(_STATIONS), count), windows.astype(int))
+
+    def steps(self, database: Database, mirror: Mirror, work: Asked) -> list[Step]:
         weather = database.family("weather")
-        shift = self._shift(block)
-        values = [reading.tobytes() for reading in self._readings]
-        ends = numpy.searchsorted(self._hours, self._times, side="right").tolist()
         append, window = partial(_append, weather), partial(_window, weather)
+        year, part = divmod(mirror.weather_blocks, self._blocks_a_year)
+        shift = (_HISTORY_YEARS + year) * _YEAR_HOURS
+        rows = self._rows_of(part)
+        records = self._records(rows, shift)
+        times = self._times_of(part)
+        ends = (numpy.searchsorted(self._hours, times, side="right") - rows.start).tolist()
         steps: list[Step] = []
         begin = 0
-        for place, end in enumerate(ends):
-            hour = int(self._times[place]) + shift
-            rows = range(begin, end)
-            steps.append(Step(append, [(_KEY.pack(self._stations[row].encode(), hour), values[row]) for row in rows]))
-            station = _STATIONS[int(self._asked[block, place])].encode()
-            first = max(hour - int(self._lengths[block, place]) + 1, shift)
-            steps.append(Step(window, [(_KEY.pack(station, first), _KEY.pack(station, hour + 1))]))
+        asked = zip(work.stations.tolist(), work.windows.tolist(), strict=True)
+        for hour, end in zip((times + shift).tolist(), ends, strict=True):
+            steps.append(Step(append, records[begin:end]))
+            steps.append(
+                Step(window, [_bounds(station, hour, length, shift) for station, length in islice(asked, _QUESTIONS)])
+            )
             begin = end
         return steps
 
-    def check(self, database: Database, block: int, answers: list[Any]) -> None:
-        found = iter(answer for answer in answers if answer is not None)
-        for place, hour in enumerate(self._times):
-            station = _STATIONS[int(self._asked[block, place])]
-            length = int(self._lengths[block, place])
-            count, mean, strongest = next(found)
-            expected = self._expected[length][station, int(hour)]
-            same = count == expected[0] and numpy.allclose((mean, strongest), expected[1:], equal_nan=True)
-            require(
-                bool(same),
-                f"{length} hours up to hour {hour} at {station}: readings, mean and strongest wind are "
-                f"{(count, mean, strongest)}, not {expected}",
+    def check(self, mirror: Mirror, work: Asked, answers: list[Any]) -> None:
+        times = numpy.repeat(self._times_of(mirror.weather_blocks % self._blocks_a_year), _QUESTIONS)
+        found = numpy.array([answer for answer in answers if answer is not None])
+        expected = self._expected[work.windows, work.stations, times]
+        same = numpy.isclose(found, expected, equal_nan=True).all(axis=1)
+        if not same.all():
+            at = int(same.argmin())
+            raise WrongAnswer(
+                f"{_WINDOWS_HOURS[work.windows[at]]} hours up to hour {times[at]} at {_STATIONS[work.stations[at]]}: "
+                f"readings, mean and strongest wind are {found[at].tolist()}, not {expected[at].tolist()}"
             )
+        mirror.weather_blocks += 1
 
-    def finish(self, database: Database) -> dict[str, str]:
+    def finish(self, database: Database, mirror: Mirror) -> None:
+        year, parts = divmod(mirror.weather_blocks, self._blocks_a_year)
+        by_part = [len(self._rows_of(part)) for part in range(self._blocks_a_year)]
+        expected = (_HISTORY_YEARS + year) * sum(by_part) + sum(by_part[:parts])
         count = database.family("weather").scan().count()
-        expected = self.blocks * len(self._hours)
-        require(count == expected, f"there are {count} readings, not {expected}")
-        return {"readings": f"{count:,}"}
+        if count != expected:
+            raise WrongAnswer(f"there are {count} readings, not {expected}")
 
-    def _shift(self, block: int) -> int:
-        """The hours by which a block's year comes after the first."""
-        return block * 24 * 366
+    def _times_of(self, part: int) -> Any:
+        return self._times[part * self._hours_a_block : (part + 1) * self._hours_a_block]
+
+    def _rows_of(self, part: int) -> range:
+        """The readings of a part of the year, in their order."""
+        times = self._times_of(part)
+        first, end = numpy.searchsorted(self._hours, (times[0], times[-1] + 1)).tolist()
+        return range(first, end)
+
+    def _records(self, rows: range, shift: int) -> list[tuple[bytes, bytes]]:
+        hours = (self._hours[rows.start : rows.stop] + shift).tolist()
+        return [
+            (_KEY.pack(self._stations[row], hour), self._readings[row]) for row, hour in zip(rows, hours, strict=True)
+        ]
+
+
+def _bounds(station: int, hour: int, window: int, first: int) -> tuple[bytes, bytes]:
+    """The keys between which a window lies that ends with an hour and begins with the year at the earliest."""
+    name = _STATIONS[station].encode()
+    return _KEY.pack(name, max(hour - _WINDOWS_HOURS[window] + 1, first)), _KEY.pack(name, hour + 1)
 
 
 def _append(weather: Any, reading: tuple[bytes, bytes]) -> None:
@@ -103,16 +144,15 @@ def _mean(column: Any) -> float:
     return measured.mean() if len(measured) else numpy.nan
 
 
-def _rolling(weather: Any, hours: int) -> dict[tuple[str, int], tuple[int, float, float]]:
-    answers: dict[tuple[str, int], tuple[int, float, float]] = {}
+def _rolling(weather: Any, length: int, hours: int) -> Any:
+    """By station and hour: how many readings there are in the hours up to then, their mean and strongest wind."""
+    answers = numpy.zeros((len(_STATIONS), hours, 3))
     every_hour = pandas.date_range(weather["time"].min(), weather["time"].max(), freq="h")
-    for station, rows in weather.groupby("origin"):
+    first = hours - len(every_hour)
+    for place, station in enumerate(_STATIONS):
         # A station that missed an hour is asked for windows that end with it all the same.
-        windows = rows.set_index("time").reindex(every_hour).rolling(f"{hours}h")
-        frame = pandas.DataFrame(
-            {"count": windows["hour"].count(), "mean": windows["temp"].mean(), "max": windows["wind_speed"].max()}
-        )
-        since = (frame.index - pandas.Timestamp("2013-01-01", tz="UTC")) // pandas.Timedelta(hours=1)
-        for hour, count, mean, strongest in zip(since, frame["count"], frame["mean"], frame["max"], strict=True):
-            answers[station, int(hour)] = (int(count), mean, strongest)
+        rows = weather[weather["origin"] == station].set_index("time").reindex(every_hour)
+        windows = rows.rolling(f"{length}h")
+        figures = (windows["hour"].count(), windows["temp"].mean(), windows["wind_speed"].max())
+        answers[place, first:] = numpy.stack([figure.to_numpy() for figure in figures], axis=1)
     return answers
