@@ -31,7 +31,7 @@ SECONDS = 0.25
 # Of a stretch of time with one layout, cutting the leaves anew may take an eighth.
 _SHARE_OF_RESHAPES = 8
 # Cutting them makes what is read next cold, and that is not in the comparison: what does not gain this soon is let go.
-_PROMISING_PAIRS, _PROMISING = 6, 0.04
+_PROMISING_PAIRS, _PROMISING = 3, 0.03
 _LONGEST_RESHAPE = 2.0
 # To get back to the default is worth more time.
 _LONGEST_RETURN = 30.0

@@ -12,8 +12,8 @@ from lyredb.autotune.journal import Value
 
 LAYOUT = "leaf_bytes"
 """What takes hold at once only if the family's leaves are cut anew."""
-# So long a reshape is worked on before its end is foretold.
-_FORETOLD_AFTER = 0.05
+# So long a reshape is worked on before its end is foretold: on a busy machine the first steps may wait.
+_FORETOLD_AFTER = 0.5
 
 
 class Engine(Protocol):
