@@ -122,6 +122,24 @@ fn is_live(record: &Record, now: u64) -> bool {
 }
 
 impl Seen {
+    /// For messages: where `found` is otherwise.
+    pub fn apart_from(&self, found: &Seen) -> String {
+        let mut all = String::new();
+        for name in self.families.keys().chain(found.families.keys()).collect::<BTreeSet<_>>() {
+            let (Some(wanted), Some(found)) = (self.families.get(name), found.families.get(name)) else {
+                all += &format!("family {name:?} is there once; ");
+                continue;
+            };
+            for key in wanted.keys().chain(found.keys()).collect::<BTreeSet<_>>() {
+                let lengths = [wanted.get(key), found.get(key)].map(|value| value.map(Vec::len));
+                if wanted.get(key) != found.get(key) {
+                    all += &format!("{name:?} {}: {:?} and {:?} bytes; ", key.escape_ascii(), lengths[0], lengths[1]);
+                }
+            }
+        }
+        if self.settings != found.settings { all + "settings" } else { all }
+    }
+
     pub fn without(mut self, family: &str) -> Seen {
         self.families.remove(family);
         self.settings.remove(&Some(family.to_string()));

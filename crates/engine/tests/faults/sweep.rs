@@ -297,7 +297,8 @@ impl Run<'_> {
                 let is_seen = |content: &&Content| content.is_seen(&found, now);
                 let as_seen: Vec<Content> = self.possible.iter().filter(is_seen).cloned().collect();
                 if as_seen.is_empty() {
-                    self.fail("something is missing, or too much is there");
+                    let last = self.possible.last().expect("there is always one").at(now);
+                    self.fail(&format!("something is missing, or too much is there: {}", last.apart_from(&found)));
                 }
                 if !self.poisoned {
                     self.possible = as_seen;
