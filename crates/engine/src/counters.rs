@@ -104,6 +104,8 @@ const BURST: u32 = 16;
 const RAREST: u32 = 64;
 /// Samples of a thread between two looks, about.
 const ENOUGH: u32 = 700;
+/// Once enough scans have been looked at since the last look, the rows before one in so many of them are kept.
+const ROWS_KEPT_RARELY: u32 = 16;
 /// Threads with cells of their own; those beyond share the last row.
 const ROWS: usize = 32;
 
@@ -155,6 +157,8 @@ struct Cells {
     histograms: [OnceLock<Box<Histogram>>; MEASURES],
     /// Whether somebody looks at the sketch, and it has room.
     is_sensing: AtomicBool,
+    /// Whether what scans fetch is kept for the next scan that is looked at.
+    keeps_rows: AtomicBool,
     /// Gets until the end of a burst.
     burst: AtomicU32,
     /// Timed gets by burst.
@@ -184,6 +188,7 @@ impl Cells {
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
             histograms: std::array::from_fn(|_| OnceLock::new()),
             is_sensing: AtomicBool::new(false),
+            keeps_rows: AtomicBool::new(true),
             burst: AtomicU32::new(0),
             spacing: AtomicU32::new(4),
             sketch: OnceLock::new(),
@@ -279,6 +284,25 @@ impl Row<'_> {
     #[inline(always)]
     pub fn is_sensing(self) -> bool {
         self.cells.is_sensing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the sketch wants to see what a scan has fetched.
+    #[inline(always)]
+    pub fn keeps_rows(self) -> bool {
+        self.is_sensing() && self.cells.keeps_rows.load(Ordering::Relaxed)
+    }
+
+    /// One of the scans that are looked at begins here. Keeping the rows of all scans would cost a tenth of short ones.
+    #[cold]
+    pub fn sense_scan(self, start: &[u8]) {
+        let is_drawn = self.cells.random_below(ROWS_KEPT_RARELY) == 0;
+        self.sense(|sketch| {
+            let keeps = sketch.scan_begins(start) || is_drawn;
+            if !keeps {
+                sketch.forget_rows();
+            }
+            self.cells.keeps_rows.store(keeps, Ordering::Relaxed);
+        });
     }
 
     /// Of the timed operations of a kind so many are as often as gets go into the sketch, about: how many a drawn one stands

@@ -53,7 +53,7 @@ impl Cursor {
         row.add(Count::Scans, 1);
         let started = row.start(Measure::Scan, 1);
         if started.is_some() && row.is_sensing() {
-            row.sense(|sketch| sketch.scan_begins(range.lowest()));
+            row.sense_scan(range.lowest());
         }
         Cursor {
             snapshot,
@@ -105,7 +105,7 @@ impl Cursor {
         self.database.relieve_memory_of_reads();
         self.snapshot.held()?;
         let row = self.family.counters.row();
-        if row.is_sensing() {
+        if row.keeps_rows() {
             let keys = (keys_before..rows.key_ends.len()).map(|row| rows.key(row));
             row.sense(|sketch| sketch.scanned(keys, &rows.values[values_before..]));
         }

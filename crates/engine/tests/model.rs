@@ -52,9 +52,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<u8>().prop_map(Step::DropSnapshot),
         2 => Just(Step::Checkpoint),
         1 => Just(Step::Compact),
-        4 => (0u8..4).prop_map(Step::DriveOut),
+        8 => (0u8..4).prop_map(Step::DriveOut),
         3 => (0..SETTINGS.len() as u8).prop_map(Step::Tune),
-        2 => prop_oneof![Just(1u8), Just(2), Just(8), Just(32)].prop_map(Step::Reshape),
+        1 => prop_oneof![Just(1u8), Just(2), Just(8), Just(32)].prop_map(Step::Reshape),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
     ]

@@ -26,6 +26,8 @@ const ROW_KEYS: usize = 8 << 10;
 /// Of one value no more than so many bytes, and of one fetch no more than so many rows.
 const VALUE: usize = 256;
 const ROWS: usize = 64;
+/// Between two looks so many scans say whether scans follow from rows.
+const ENOUGH_SCANS: u64 = 32;
 
 /// Where in the order of all keys something happened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -137,8 +139,8 @@ impl Sketch {
         self.writes.add(seen);
     }
 
-    /// A scan from here on, one of those that are looked at.
-    pub fn scan_begins(&mut self, start: &[u8]) {
+    /// A scan from here on, one of those that are looked at. Whether the rows before the next one are wanted, too.
+    pub fn scan_begins(&mut self, start: &[u8]) -> bool {
         if !self.row_keys.is_empty() || !self.row_values.is_empty() {
             let in_values = self.row_values.mentions(start, &self.last_start);
             let in_keys = self.row_keys.mentions_elsewhere(start, &self.last_start);
@@ -146,6 +148,12 @@ impl Sketch {
         }
         self.last_start.clear();
         self.last_start.extend_from_slice(start);
+        self.scans.asked < ENOUGH_SCANS
+    }
+
+    pub fn forget_rows(&mut self) {
+        self.row_keys.clear();
+        self.row_values.clear();
     }
 
     /// Rows of any scan.

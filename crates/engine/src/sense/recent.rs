@@ -51,7 +51,9 @@ impl Recent {
     /// Several, as `push`.
     pub fn push_all<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>, room: usize) {
         for piece in pieces {
-            self.push(&[&[EDGE], piece].concat(), room);
+            let mut edged: SmallVec<[u8; 64]> = SmallVec::from_slice(&[EDGE]);
+            edged.extend_from_slice(piece);
+            self.push(&edged, room);
         }
     }
 

@@ -371,8 +371,10 @@ impl Run<'_> {
                 }
             }
             Ok(()) => {
+                // A kill may find what was there amid a step that consists of several.
+                let amid = self.possible.iter().flat_map(|content| step.possible(content, now));
+                self.since_durable.extend(amid);
                 self.possible = self.possible.iter().map(applied).collect();
-                self.since_durable.extend(self.possible.iter().cloned());
                 if step.makes_durable(self.durability) {
                     self.since_durable.clone_from(&self.possible);
                 }
