@@ -108,6 +108,7 @@ def test_it_can_be_paused_frozen_and_rolled_back(path: Path) -> None:
             assert tuner.status().state == "paused"
             assert db.settings("reports")["leaf_bytes"] == 8 << 10
             windows = tuner.status().windows
+            # Two windows and more would go by if it were not paused.
             time.sleep(0.6)
             assert tuner.status().windows == windows
             tuner.resume()
@@ -133,6 +134,7 @@ def test_what_the_user_set_is_left_alone(path: Path) -> None:
         fill(reports)
         with Work(db, "reports"):
             until(lambda: any(each.kind == "recognised" for each in db.autotune.history("reports")))
+            # Long enough for a trial to begin.
             time.sleep(1.0)
             settings = db.settings("reports")
         assert (settings["leaf_bytes"], settings["delta_records"], settings["codec"]) == (16 << 10, 7, "none")
@@ -204,6 +206,7 @@ def test_after_a_kill_in_a_trial_it_opens_on_the_last_good_settings(path: Path, 
     assert program.stdout is not None
     with program:
         assert program.stdout.readline() == "trial\n"
+        # At any moment of the trial.
         time.sleep(random.uniform(0.0, 0.8))
         os.kill(program.pid, signal.SIGKILL)
     with lyredb.open(path, autotune=True) as db:

@@ -319,6 +319,7 @@ fn snapshots_are_scanned_whole_beside_everything_else() {
                 }
                 database.write(batch).expect("a batch");
                 drop(model);
+                // The scans beside it have the processor, too.
                 std::thread::sleep(Duration::from_micros(200));
             }
         });
